@@ -1,0 +1,63 @@
+# `make test` does it all; `make help` lists the rest.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+# What the wheel is made of. Folders too: their time changes when a file in them goes.
+SOURCES := pyproject.toml README.md $(shell find core models adapters experiments \
+	\( -name __pycache__ -prune \) -o -print)
+
+# Tests run from here: `core` can only be the installed one, `tests` is a link to the folder.
+RUN := $(VENV)/run
+TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
+
+.PHONY: test lint format bench clean help
+
+test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
+	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
+		--doctest-modules --pyargs tests core $(ARGS)
+
+lint: $(VENV)/.installed ## Ruff: formatting and rules.
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+format: $(VENV)/.installed ## Put the sources into ruff's format and mend what it can.
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(VENV)/.bench ## Time core.dp against other solvers. ARGS go to the script.
+	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.bench_dp --out=results/bench $(ARGS)
+
+clean: ## Remove all that make has made.
+	rm -rf $(VENV) build dist selfreg.egg-info
+
+help: ## This list.
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 16
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; $(PYTHON) is " \
+		+ sys.version.split()[0] + ". Try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# The wheel, not the source tree, is what gets installed. A wheel of the same version counts as
+# installed already, so the old one goes first. setuptools keeps deleted modules in build/.
+$(VENV)/.installed: $(SOURCES) constraints.txt | $(VENV)/bin/python
+	@echo "Installing selfreg and what its tests need into $(VENV); the first time takes minutes."
+	$(INSTALL) setuptools
+	rm -rf build selfreg.egg-info $(VENV)/wheel
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheel .
+	rm -rf build selfreg.egg-info
+	$(PIP) uninstall --quiet --yes selfreg
+	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[lint,plot,test]"
+	@$(INSTALL) --only-binary=:all: stormpy \
+		|| echo "No stormpy for this machine: the tests that ask Storm will be skipped."
+	mkdir -p $(RUN)
+	ln -sfn ../../tests $(RUN)/tests
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[bench]"
+	touch $@

@@ -1,0 +1,1 @@
+"""What meets the world: worlds, actors, interventions, rollout stores, proxies. Nothing yet."""

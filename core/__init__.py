@@ -1,0 +1,1 @@
+"""Numbers only: state keys, transition tables, dynamic programs. `core.dp` is the public face."""

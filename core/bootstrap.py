@@ -1,0 +1,107 @@
+"""How sure the success and usage of a plan are, by resampling tasks; see `core.dp`."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core import checks, solver
+from core.evaluation import evaluate
+from core.plan import Plan
+from core.table import TransitionTable
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Bootstrap:
+    """Percentile intervals over B resamples of the tasks.
+
+    Attributes:
+      success: expected success of the plan on the table as it is.
+      success_interval: [2] low, high.
+      usage: [K] expected usage on the table as it is.
+      usage_interval: [K, 2].
+      success_draws: [B].
+      usage_draws: [B, K].
+    """
+
+    success: float
+    success_interval: np.ndarray
+    usage: np.ndarray
+    usage_interval: np.ndarray
+    success_draws: np.ndarray
+    usage_draws: np.ndarray
+
+
+def bootstrap(
+    table: TransitionTable,
+    plan: Plan,
+    *,
+    groups: Any = None,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    discount: float = 1.0,
+) -> Bootstrap:
+    """Intervals for the success and usage of a plan, as if other tasks had been drawn.
+
+    Each resample draws as many tasks as there are, with replacement, and weighs each task's start
+    states by how often it was drawn; the plan stays as it is. What the table itself does not know,
+    the transition probabilities, is not resampled.
+
+    Args:
+      table: the table the plan was made for.
+      plan: the mixture of policies.
+      groups: [G] the task of each start state, any integers; None: each is a task of its own.
+      num_resamples: B.
+      level: of the intervals, in (0, 1).
+      seed: of the draws.
+      discount: gamma, as for the plan.
+
+    Raises:
+      ValueError: for arguments out of range, or fewer than two tasks.
+    """
+    num_resamples = checks.whole("num_resamples", num_resamples, 1, 2**31 - 1)
+    level = checks.in_range("level", level, 0.0, 1.0, open_low=True)
+    num_starts = table.start.size
+    groups = np.arange(num_starts) if groups is None else np.asarray(groups)
+    if groups.shape != (num_starts,) or groups.dtype.kind not in "iu":
+        raise ValueError(
+            f"groups must be [G] = [{num_starts}] integers, got shape {groups.shape}, "
+            f"dtype {groups.dtype}."
+        )
+    names, group = np.unique(groups, return_inverse=True)
+    if names.size < 2:
+        raise ValueError(f"groups must name at least 2 tasks, got {names.size}.")
+    reached = evaluate(table, plan.policy.T, discount=discount)
+    outcome = np.concatenate(
+        [reached.success[table.start][..., None], reached.usage[table.start]], axis=-1
+    )  # [G, J, 1 + K]
+    mixed = np.einsum("gjk,j->gk", outcome, plan.weight) * table.start_weight[:, None]
+    total = np.zeros((names.size, 2 + table.num_helps))
+    np.add.at(total, group, np.column_stack([table.start_weight, mixed]))
+    dtype, context = solver.precision(None)
+    with context:
+        keys = jax.random.split(jax.random.key(seed), num_resamples)
+        draw = jax.jit(jax.vmap(_resample, in_axes=(0, None)))
+        draws = np.asarray(draw(keys, jnp.asarray(total, dtype)))
+    tail = (1.0 - level) / 2.0
+    low_high = np.quantile(draws, [tail, 1.0 - tail], axis=0)  # [2, 1 + K]
+    point = total[:, 1:].sum(axis=0) / total[:, 0].sum()
+    return Bootstrap(
+        success=float(point[0]),
+        success_interval=low_high[:, 0],
+        usage=point[1:],
+        usage_interval=low_high[:, 1:].T,
+        success_draws=draws[:, 0],
+        usage_draws=draws[:, 1:],
+    )
+
+
+def _resample(key: jax.Array, total: jax.Array) -> jax.Array:
+    """[1 + K] of one resample; total is [tasks, 2 + K]: weight, weighted success and usage."""
+    drawn = jax.random.randint(key, (total.shape[0],), 0, total.shape[0])
+    summed = total[drawn].sum(axis=0)
+    return summed[1:] / summed[0]

@@ -1,0 +1,62 @@
+"""Checks of arguments that several modules share. Every error names the first offending element."""
+
+from typing import Any
+
+import numpy as np
+
+
+def numbers(name: str, values: Any) -> np.ndarray:
+    """`values` as a float64 array; a ValueError unless they are real numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
+    return array.astype(np.float64)
+
+
+def first(name: str, array: np.ndarray, bad: np.ndarray, expected: str) -> None:
+    """Raises for the first element of `array` where `bad`."""
+    if np.any(bad):
+        where = np.unravel_index(np.argmax(bad), array.shape)
+        index = f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
+        raise ValueError(f"{name}{index} = {array[where]} must be {expected}.")
+
+
+def non_negative(name: str, values: Any) -> np.ndarray:
+    """`values` as float64; a ValueError unless all are finite and at least 0."""
+    array = numbers(name, values)
+    first(name, array, ~(np.isfinite(array) & (array >= 0)), "a finite number of at least 0")
+    return array
+
+
+def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> float:
+    """`value` as a float; a ValueError unless it lies in [low, high], or (low, high]."""
+    array = numbers(name, value)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number, got shape {array.shape}.")
+    good = (array > low if open_low else array >= low) and array <= high
+    if not good:
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} = {array} must lie in {bracket}{low:g}, {high:g}].")
+    return float(array)
+
+
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """`value` as an int; a ValueError unless it is an integer in low..high."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer, got {value!r}.")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie in {low}..{high}, got {value}.")
+    return int(value)
+
+
+def ids(name: str, values: Any, size: int) -> np.ndarray:
+    """[n] `values` as int64; a ValueError unless all are integers in 0..size-1."""
+    array = np.asarray(values)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be a vector of integers, got shape {array.shape}, dtype {array.dtype}."
+        )
+    first(name, array, (array < 0) | (array >= size), f"an id in 0..{size - 1}")
+    return array.astype(np.int64)

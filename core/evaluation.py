@@ -1,0 +1,257 @@
+"""What a given policy is worth: success and usage at every state, and of each action taken once."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+from core import bellman, checks, cycles, rules, solver
+from core.table import TransitionTable
+
+_FIRST_SWEEPS = 1000  # before it is asked whether the policy goes round for ever
+_MAX_SWEEPS = 10_000_000
+_CHUNK_ELEMENTS = 2**23  # nodes x policies held at once, unless that is fewer than _MIN_CHUNK
+_MIN_CHUNK = 16
+_SUM_TOLERANCE = 1e-6
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Success and usage of one policy, or of R policies ([..., R] where R is given in brackets).
+
+    Attributes:
+      success: [S (, R)] S(s).
+      usage: [S (, R), K] M_k(s); inf where help k is called without end.
+      expected_success: [(R)] over the start distribution.
+      expected_usage: [(R,) K] likewise.
+    """
+
+    success: np.ndarray
+    usage: np.ndarray
+    expected_success: np.ndarray
+    expected_usage: np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ActionValues:
+    """What follows an action taken once, when a policy is followed after it.
+
+    Attributes:
+      success: [S, A], NaN where the action is not available.
+      usage: [S, A, K], the action's own call included; NaN likewise.
+      available: [S, A] bool.
+    """
+
+    success: np.ndarray
+    usage: np.ndarray
+    available: np.ndarray
+
+    def advantage(self, costs: Any) -> np.ndarray:
+        """[S, K] gain of each help over nohelp, (S_k - S_0) - r.(M_k - M_0).
+
+        The target a helper is trained on: help is worth asking for where it is above zero. NaN
+        where help or nohelp is not available.
+
+        Args:
+          costs: r, a number or [K].
+        """
+        num_helps = self.usage.shape[-1]
+        r = np.broadcast_to(checks.non_negative("costs", costs), (num_helps,))
+        value = self.success - self.usage @ r
+        return value[:, 1:] - value[:, :1]
+
+
+def evaluate(
+    table: TransitionTable,
+    policy: Any,
+    *,
+    discount: float = 1.0,
+    tolerance: float = 1e-10,
+    dtype: Any = None,
+) -> Evaluation:
+    """Success and usage of any policy: the least solution of
+
+      S(s)   = sum_a pi(a | s) (exit_success(s, a) + gamma sum_s' P(s' | s, a) S(s')),
+      M_k(s) = pi(k | s) + gamma sum_a pi(a | s) sum_s' P(s' | s, a) M_k(s').
+
+    This is how a trained helper's behaviour is forecast on the tables of tasks it has not seen,
+    without a new rollout. At discount 1, states from which the policy goes round for ever count as
+    failure there, and usage is inf where it calls help for ever on the way.
+
+    Args:
+      table: the problem.
+      policy: deterministic, integers [S] or, for R policies, [S, R]; or stochastic, floats [S, A]
+      or
+        [S, A, R] that sum to one over A. Where a state has no action its policy is not read.
+      discount: gamma in (0, 1].
+      tolerance: sweeps stop when none changes by more than this times (1 - gamma), at least 1e-3 of
+        it.
+      dtype: float32 or float64; None is float64, except on TPUs.
+
+    Raises:
+      ValueError: for a policy of wrong shape, or that takes an action that is not available.
+    """
+    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
+    dtype, context = solver.precision(dtype)
+    mixture, is_batch = check_policy(table, policy)
+    target = tolerance * max(1.0 - discount, 1e-3)
+    num_policies = mixture.shape[2]
+    size = min(num_policies, max(_MIN_CHUNK, _CHUNK_ELEMENTS // table.layout.num_nodes))
+    parts = []
+    with context:
+        backups = bellman.discount_rows(
+            table.layout, discount, dtype, eliminate=(True,) * table.num_actions
+        )
+        for first in range(0, num_policies, size):
+            columns = np.minimum(np.arange(first, first + size), num_policies - 1)
+            part = _evaluate(table, backups, mixture[:, :, columns], discount, target, dtype)
+            parts.append([array[:, : num_policies - first] for array in part])
+    success, usage = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    success[table.terminal == 1] = 1.0
+    if not is_batch:
+        success, usage = success[:, 0], usage[:, 0]
+    return Evaluation(
+        success=success,
+        usage=usage,
+        expected_success=table.start_weight @ success[table.start],
+        expected_usage=np.tensordot(table.start_weight, usage[table.start], 1),
+    )
+
+
+def action_values(
+    table: TransitionTable,
+    policy: Any,
+    *,
+    discount: float = 1.0,
+    tolerance: float = 1e-10,
+    dtype: Any = None,
+) -> ActionValues:
+    """Success and usage of each action taken once, the policy followed after it.
+
+      S(s, a)   = exit_success(s, a) + gamma sum_s' P(s' | s, a) S(s')
+      M_k(s, a) = [a = k] + gamma sum_s' P(s' | s, a) M_k(s')
+
+    Their differences are what a helper learns, see `ActionValues.advantage`. Actions that are not
+    available are marked by NaN, not filled.
+
+    Args:
+      table, discount, tolerance, dtype: see `evaluate`.
+      policy: one policy, [S] or [S, A].
+
+    Raises:
+      ValueError: see `evaluate`; and for a batch of policies.
+    """
+    if check_policy(table, policy)[1]:
+        raise ValueError(f"policy must be one policy, [S] or [S, A], got {np.shape(policy)}.")
+    reached = evaluate(table, policy, discount=discount, tolerance=tolerance, dtype=dtype)
+    num_rows = table.available.size
+    step = scipy.sparse.csr_matrix(
+        (table.prob, table.successor, table.indptr), shape=(num_rows, table.num_states)
+    )
+    shape = table.available.shape
+    success = table.exit_success + discount * (step @ reached.success).reshape(shape)
+    usage = np.zeros((*shape, table.num_helps))
+    for k in range(table.num_helps):
+        finite = np.isfinite(reached.usage[:, k])
+        later = step @ np.where(finite, reached.usage[:, k], 0.0)
+        later[step @ (~finite).astype(float) > 0] = np.inf
+        usage[..., k] = discount * later.reshape(shape)
+        usage[:, k + 1, k] += 1.0
+    success[~table.available] = np.nan
+    usage[~table.available] = np.nan
+    return ActionValues(success, usage, table.available)
+
+
+def check_policy(table: TransitionTable, policy: Any) -> tuple[np.ndarray, bool]:
+    """The policy as weights [S, A, R], and whether it was a batch."""
+    policy = np.asarray(policy)
+    num_states, num_actions = table.available.shape
+    acts = table.available.any(axis=1)
+    deterministic = policy.dtype.kind in "iu"
+    if policy.dtype.kind not in "iuf":
+        raise ValueError(f"policy must be integers or floats, got dtype {policy.dtype}.")
+    lead = (num_states,) if deterministic else (num_states, num_actions)
+    if policy.shape[: len(lead)] != lead or policy.ndim not in (len(lead), len(lead) + 1):
+        raise ValueError(
+            f"policy must be integers [S (, R)] or floats [S, A (, R)] with S = {num_states}, "
+            f"A = {num_actions}, got shape {policy.shape} of {policy.dtype}."
+        )
+    is_batch = policy.ndim == len(lead) + 1
+    if deterministic:
+        bad = acts.reshape(-1, *[1] * (policy.ndim - 1)) & ((policy < 0) | (policy >= num_actions))
+        checks.first("policy", policy, bad, f"an action in 0..{num_actions - 1}")
+        batch = policy.reshape(num_states, -1)
+        actions = np.arange(num_actions)[None, :, None]
+        mixture = ((batch[:, None] == actions) & acts[:, None, None]).astype(np.float64)
+    else:
+        batch = policy.reshape(num_states, num_actions, -1).astype(np.float64)
+        mixture = np.where(acts[:, None, None], batch, 0.0)
+        checks.first("policy", mixture, ~(mixture >= 0) | ~(mixture <= 1.0 + 1e-9), "in [0, 1]")
+        total = mixture.sum(axis=1)
+        off = acts[:, None] & (np.abs(total - 1.0) > _SUM_TOLERANCE)
+        if off.any():
+            s, j = np.argwhere(off)[0]
+            where = f"policy[{s}, :, {j}]" if is_batch else f"policy[{s}]"
+            raise ValueError(f"{where} sums to {total[s, j]}, expected 1 within {_SUM_TOLERANCE}.")
+    taken = (mixture > 0) & ~table.available[:, :, None]
+    if taken.any():
+        s, a, j = np.argwhere(taken)[0]
+        where = f"policy[{s}, {j}]" if is_batch else f"policy[{s}]"
+        raise ValueError(
+            f"{where} takes action {a}, which is not available in state {s}; expected one of "
+            f"{np.flatnonzero(table.available[s]).tolist()}."
+        )
+    return mixture, is_batch
+
+
+def _evaluate(table, backups, mixture, discount, target, dtype):
+    """success [S, R] and usage [S, R, K] of the weights [S, A, R]."""
+    num_states, num_actions, num_policies = mixture.shape
+    row = table.entry_row
+    loop = row // num_actions == table.successor
+    stay = np.zeros(num_states * num_actions)
+    stay[row[loop]] = table.prob[loop]
+    leave = np.maximum(1.0 - discount * stay.reshape(num_states, num_actions), 0.0)
+
+    # While it loops in s the policy acts 1 / total times. `weights`: the share of each action in
+    # how it leaves s; `calls`: how often it has called each help by then.
+    total = (mixture * leave[:, :, None]).sum(axis=1, keepdims=True)
+    acts = np.where(total > 0, 1.0 / np.where(total > 0, total, 1.0), 0.0)
+    weights = mixture * leave[:, :, None] * acts
+    calls = mixture[:, 1:] * acts
+    gain = (table.exit_success[:, :, None] * mixture).sum(axis=1) * acts[:, 0]
+
+    def to_nodes(values, fill=0.0):
+        nodes = np.full((table.layout.num_nodes, num_policies), fill, dtype)
+        nodes[table.layout.position] = values
+        return jnp.asarray(nodes)
+
+    def run(max_sweeps):
+        # Parts of wide rows are no states: they always take their one row, action 0.
+        share = tuple(to_nodes(weights[:, a], fill=float(a == 0)) for a in range(num_actions))
+        return [
+            rules.evaluate(backups, share, to_nodes(x), target=target, max_sweeps=max_sweeps)
+            for x in (gain, *np.moveaxis(calls, 1, 0))
+        ]
+
+    endless = np.zeros((num_states, num_policies, num_actions - 1), bool)
+    found = run(_FIRST_SWEEPS if discount == 1.0 else _MAX_SWEEPS)
+    suspect = ((leave <= 0)[:, :, None] & (mixture > 0)).any(axis=(0, 1))
+    for one in found:
+        suspect |= np.asarray(one.iterations) == 0
+    if discount == 1.0 and suspect.any():
+        for j in np.flatnonzero(suspect):
+            trapped, endless[:, j] = cycles.endless_usage(table, mixture[:, :, j])
+            weights[trapped, :, j] = 0.0
+            calls[trapped, :, j] = 0.0
+        found = run(_MAX_SWEEPS)
+    success, *usage = (np.array(one.values)[table.layout.position] for one in found)
+    usage = np.stack(usage, axis=-1)
+    usage[endless] = np.inf
+    return success, usage

@@ -1,0 +1,223 @@
+"""All budgets at once: the frontier of success against usage, for one help; see `core.dp`."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core import checks, solver
+from core.table import TransitionTable
+
+_TOLERANCE = 1e-10  # of each solution's value
+_SAME = 1e-9  # values closer than this cannot be told apart
+_BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
+_MIN_BATCH, _MAX_BATCH = 64, 256
+_LARGEST_COST = 1e6  # where nohelp is not offered everywhere; 1 is enough where it is
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Frontier:
+    """The vertices of the best success for each usage: a concave, piecewise linear curve.
+
+    Between two vertices the optimum is a mixture of their policies (`core.dp.plan`).
+
+    Attributes:
+      cost: [V] r below which vertex v is better than the one before it, the slope between them;
+        inf for the first. Vertex v is optimal for costs from cost[v + 1] to cost[v].
+      usage: [V] expected calls an episode, ascending.
+      success: [V] expected success, ascending.
+      policy: [V, S] int8.
+      gap: no policy's success is further than this above the curve; true also when stopped early.
+      complete: whether every pair of neighbours was proven to be neighbours.
+    """
+
+    cost: np.ndarray
+    usage: np.ndarray
+    success: np.ndarray
+    policy: np.ndarray
+    gap: float
+    complete: bool
+
+
+def frontier(
+    table: TransitionTable,
+    *,
+    discount: float = 1.0,
+    max_vertices: int | None = None,
+    gap: float = 0.0,
+    batch: int | None = None,
+) -> Frontier:
+    """Every vertex from the fewest calls to the most useful call rate.
+
+    V(r) = max over policies of S - r U is convex and piecewise linear, and each of its pieces is a
+    vertex. Two vertices are neighbours exactly if V at the slope between them is no more than both
+    give; else the solution there is a vertex between them. All open pairs are tried at once, a
+    batch of costs a solution, those with the largest gap first (Cohon's non-inferior set
+    estimation, a batch at a time).
+
+    Args:
+      table: the problem, K = 1.
+      discount: gamma in (0, 1].
+      max_vertices: stop once there are this many. None: no limit.
+      gap: stop once the remaining gap is at most this; 0 asks for all vertices, up to the accuracy
+        of the solutions, about 1e-9.
+      batch: costs solved at once; None chooses by the size of the table.
+
+    Raises:
+      ValueError: for K > 1 (use `plan`), and for arguments out of range.
+    """
+    if table.num_helps != 1:
+        raise ValueError(f"table must have one help for a frontier, got K = {table.num_helps}.")
+    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    gap = checks.in_range("gap", gap, 0.0, np.inf)
+    if max_vertices is not None:
+        checks.whole("max_vertices", max_vertices, 2, 2**31 - 1)
+    if batch is not None:
+        checks.whole("batch", batch, 2, 2**31 - 1)
+    dtype, context = solver.precision(None)
+    with context:
+        problem = solver.prepare(table, discount, dtype)
+        search = _Search(problem, batch or _batch_size(problem))
+        costs = first_costs(table, search.batch)
+        while True:
+            search.solve(costs)
+            costs = search.open_costs(gap)
+            enough = max_vertices is not None and len(search.vertices) >= max_vertices
+            if costs.size == 0 or enough:
+                return search.result(max_vertices)
+
+
+def first_costs(table: TransitionTable, num_costs: int) -> np.ndarray:
+    """[num_costs] from 0 to one above which no help pays."""
+    has_nohelp = table.available[:, 0] | ~table.available.any(axis=1)
+    # With nohelp everywhere the worst that not calling can do is to fail: help never pays above 1.
+    largest = 1.0 + 1e-6 if has_nohelp.all() else _LARGEST_COST
+    grid = np.geomspace(1e-4, 1.0, num_costs - 2)
+    return np.concatenate([[0.0], grid, [largest]])
+
+
+def _batch_size(problem: solver.Problem) -> int:
+    size = _BATCH_ELEMENTS // problem.num_nodes
+    return int(np.clip(2 ** int(np.log2(max(size, 1))), _MIN_BATCH, _MAX_BATCH))
+
+
+@dataclasses.dataclass
+class _Vertex:
+    usage: float
+    success: float
+    policy: np.ndarray  # [S] int8
+    least_cost: float  # the range of costs it was found for
+    most_cost: float
+
+
+class _Search:
+    """Vertices found so far, by usage, and the pairs that are proven neighbours."""
+
+    def __init__(self, problem: solver.Problem, batch: int):
+        self.problem = problem
+        self.batch = batch
+        self.vertices: list[_Vertex] = []
+        self.bound = 0.0
+        self._closed: set[tuple[float, float]] = set()  # usages of proven neighbours
+        self._pool = None  # costs, V and usage of an earlier batch, to start from
+
+    def solve(self, costs: np.ndarray) -> None:
+        """Solves a batch of costs and takes in the vertices found."""
+        padded = np.resize(costs, self.batch)[:, None]
+        block = solver.solve(
+            self.problem, padded, tolerance=_TOLERANCE, start=self._start(padded[:, 0])
+        )
+        if self._pool is None:
+            self._pool = (padded[:, 0], block.value, block.usage[0])
+        reached = solver.at_start(self.problem, block)
+        fresh = [
+            _Vertex(float(u), float(s), policy, float(r), float(r))
+            for r, u, s, policy in zip(
+                costs, reached.usage[:, 0], reached.success, reached.policy.T, strict=False
+            )
+        ]
+        self.bound = max(self.bound, float(block.bound[: len(costs)].max()))
+        self._close_tried(costs, fresh)
+        self._merge(fresh)
+
+    def _start(self, costs: np.ndarray):
+        """Policies of the nearest costs of the first batch, priced anew: S - r M."""
+        if self._pool is None:
+            return None
+        known, value, usage = self._pool
+        nearest = jnp.asarray(np.abs(known[None] - costs[:, None]).argmin(axis=1))
+        shift = jnp.asarray(known)[nearest] - jnp.asarray(costs)
+        used = usage[:, nearest]
+        return value[:, nearest] + shift * used, used
+
+    def _close_tried(self, costs: np.ndarray, fresh: list[_Vertex]) -> None:
+        for low, high in self._pairs():
+            slope = _slope(low, high)
+            for r, vertex in zip(costs, fresh, strict=True):
+                if r == slope and vertex.success - r * vertex.usage <= (
+                    low.success - r * low.usage + _SAME
+                ):
+                    self._closed.add((low.usage, high.usage))
+
+    def _merge(self, fresh: list[_Vertex]) -> None:
+        """Keeps the vertices of the upper envelope; those that are the same become one."""
+        merged: list[_Vertex] = []
+        for v in sorted([*self.vertices, *fresh], key=lambda v: (v.usage, -v.success)):
+            if merged and v.success <= merged[-1].success + _SAME:
+                continue  # as good with fewer calls
+            merged.append(v)
+        hull: list[_Vertex] = []
+        for v in merged:
+            while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], v):
+                hull.pop()
+            hull.append(v)
+        self.vertices = hull
+
+    def _pairs(self) -> list[tuple[_Vertex, _Vertex]]:
+        return [
+            pair
+            for pair in zip(self.vertices[:-1], self.vertices[1:], strict=True)
+            if (pair[0].usage, pair[1].usage) not in self._closed
+        ]
+
+    def open_costs(self, gap: float) -> np.ndarray:
+        """The slopes of the open pairs of largest gap, at most a batch of them."""
+        pairs = sorted(self._pairs(), key=lambda pair: -_pair_gap(*pair))
+        return np.array([_slope(*pair) for pair in pairs if _pair_gap(*pair) > gap][: self.batch])
+
+    def result(self, max_vertices: int | None) -> Frontier:
+        vertices = self.vertices
+        if max_vertices is not None and len(vertices) > max_vertices:
+            keep = np.unique(np.linspace(0, len(vertices) - 1, max_vertices).round().astype(int))
+            vertices = [vertices[i] for i in keep]
+        usage = np.array([v.usage for v in vertices])
+        success = np.array([v.success for v in vertices])
+        left = max((_pair_gap(*pair) for pair in self._pairs()), default=0.0)
+        curve = np.interp([v.usage for v in self.vertices], usage, success)
+        dropped = max(0.0, float(np.max([v.success for v in self.vertices] - curve)))
+        complete = not self._pairs() and len(vertices) == len(self.vertices)
+        slopes = np.diff(success) / np.diff(usage)
+        return Frontier(
+            cost=np.concatenate([[np.inf], slopes]),
+            usage=usage,
+            success=success,
+            policy=np.stack([v.policy for v in vertices]),
+            gap=left + dropped + self.bound,
+            complete=complete,
+        )
+
+
+def _slope(low: _Vertex, high: _Vertex) -> float:
+    return (high.success - low.success) / (high.usage - low.usage)
+
+
+def _pair_gap(low: _Vertex, high: _Vertex) -> float:
+    """How far above the chord the frontier can be, given the costs at which both are optimal."""
+    slope = _slope(low, high)
+    steep, flat = low.least_cost - slope, slope - high.most_cost
+    if steep <= 0 or flat <= 0:
+        return 0.0
+    # The lines of slope least_cost through `low` and most_cost through `high` meet at this height.
+    return (high.usage - low.usage) * steep * flat / (steep + flat)

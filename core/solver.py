@@ -1,0 +1,220 @@
+"""A table made ready for sweeps at one discount, and exact solutions of it for blocks of costs."""
+
+import contextlib
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core import bellman, certificate, cycles, rules
+from core.table import TransitionTable
+
+_FIRST_ITERATIONS = 200  # to look for a certificate where there may be none
+_MAX_ITERATIONS = 10_000_000
+_MAX_SWEEPS = 1_000_000
+_FIRST_GUESS = 64.0  # expected steps, where no certificate tells
+_REFINEMENTS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A table, a discount and a dtype, ready for sweeps.
+
+    Attributes:
+      table: as given.
+      backups: on the device; of the table whose free cycles are chains, where it has any.
+      own_position: [S] the node of each state, which holds its policy.
+      position: [S] the node that holds each state's values: its own, or the head of its chain's.
+      free_cycles: what was made chains, None if nothing was looked for.
+      steps: the largest expected number of steps to the end under any policy; inf if some policy
+        never ends.
+    """
+
+    table: TransitionTable
+    backups: bellman.Backups
+    own_position: np.ndarray
+    position: np.ndarray
+    free_cycles: cycles.FreeCycles | None
+    steps: float
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return self.backups.offered.shape[0]
+
+    @property
+    def dtype(self) -> Any:
+        """Of the sweeps."""
+        return self.backups.classes[0].weight.dtype
+
+
+def precision(dtype: Any) -> tuple[Any, contextlib.AbstractContextManager]:
+    """The dtype to sweep in, and a context in which JAX offers it.
+
+    None is float64, except on TPUs, where it is float32: float64 is emulated there. The context
+    leaves the global x64 switch alone.
+    """
+    if dtype is None:
+        dtype = jnp.float32 if jax.default_backend() == "tpu" else jnp.float64
+    if dtype not in (jnp.float32, jnp.float64, "float32", "float64"):
+        raise ValueError(f"dtype must be float32, float64 or None, got {dtype!r}.")
+    dtype = np.dtype(dtype)
+    wide = dtype == np.float64
+    return dtype, jax.enable_x64(True) if wide else contextlib.nullcontext()
+
+
+def prepare(table: TransitionTable, discount: float, dtype: Any) -> Problem:
+    """Finds the certificate of the table; at discount 1, deals with what never ends.
+
+    Raises:
+      ValueError: if discount is 1 and from some state every policy may call help for ever.
+    """
+    chained, free_cycles, head = table, None, np.arange(table.num_states)
+    iterations = _FIRST_ITERATIONS if discount == 1.0 else _MAX_ITERATIONS
+    steps = certificate.expected_steps(table, discount, iterations)
+    if np.isinf(steps) and discount == 1.0:
+        if cycles.some_policy_never_ends(table):
+            chained, free_cycles = cycles.break_free_cycles(table)
+            head = free_cycles.head
+        if cycles.some_policy_never_ends(chained):
+            cycles.check_can_end(chained)
+        else:
+            steps = certificate.expected_steps(chained, discount, _MAX_ITERATIONS)
+    return Problem(
+        table=table,
+        backups=bellman.discount_rows(
+            chained.layout, discount, dtype, eliminate=(True,) * table.num_actions
+        ),
+        own_position=chained.layout.position,
+        position=chained.layout.position[head],
+        free_cycles=free_cycles,
+        steps=steps,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """An exact solution for R costs, in the layout's order, on the device.
+
+    Attributes:
+      costs: [R, K].
+      value: [N, R] V.
+      usage: K arrays [N, R].
+      policy: [N, R] int8.
+      bound: [R] how far V, and the true value of the policy, may be from V*.
+      iterations: [R] sweeps.
+    """
+
+    costs: np.ndarray
+    value: jax.Array
+    usage: tuple[jax.Array, ...]
+    policy: jax.Array
+    bound: np.ndarray
+    iterations: np.ndarray
+
+
+def solve(
+    problem: Problem,
+    costs: np.ndarray,
+    *,
+    tolerance: float,
+    max_sweeps: int = _MAX_SWEEPS,
+    start: tuple[jax.Array, jax.Array] | None = None,
+    devices: tuple[jax.Device, ...] | None = None,
+) -> Block:
+    """Solves the problem for costs [R, K], to a bound of `tolerance` where it can.
+
+    With a certificate the residual to reach is known beforehand. Without one (some policy never
+    ends) the bound is computed after the fact (`rules.price_certificate`) and the target made
+    smaller until the bound is met.
+
+    Args:
+      problem: the table.
+      costs: [R, K].
+      tolerance: for the bound.
+      max_sweeps: sweeps at most, of each kind.
+      start: V and total usage [N, R] to begin at; zeros if None.
+      devices: to split the costs over, R a multiple of their number.
+    """
+    backups, dtype = problem.backups, problem.dtype
+    shape = (problem.num_nodes, len(costs))
+    prices = jnp.asarray(costs.T, dtype)
+    offered = jnp.tile(backups.offered[:, None], (1, len(costs)))
+    if start is None:
+        start = (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    value, total = start
+    if devices is not None:
+        mesh = jax.sharding.Mesh(np.array(devices), ("costs",))
+        split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "costs"))
+        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        prices, offered, value, total = jax.device_put((prices, offered, value, total), split)
+        backups = jax.device_put(backups, whole)
+    negative = -total
+    ones, no_gain, gain = jnp.ones_like(prices), jnp.zeros((), dtype), jnp.ones((), dtype)
+    proven = np.isfinite(problem.steps)
+    target = tolerance / (4 * (problem.steps if proven else _FIRST_GUESS))
+    iterations = np.zeros(len(costs), np.int32)
+
+    def maximize(values, allowed, gain_weight, prices, target):
+        return rules.maximize(
+            backups, values, allowed, gain_weight, prices, target=target, max_sweeps=max_sweeps
+        )
+
+    for _ in range(_REFINEMENTS):
+        reached = maximize(value, offered, gain, prices, target / 2)
+        value = reached.values
+        q = rules.action_values(backups, value, gain, prices)
+        nothing = tuple(jnp.zeros_like(x) for x in q)
+        tied = rules.choose(backups.offered, value, q, nothing, target).tied
+        used = maximize(negative, tied, no_gain, ones, target)
+        negative = used.values
+        usage_after = rules.action_values(backups, negative, no_gain, ones)
+        choice = rules.choose(backups.offered, value, q, usage_after, target)
+        iterations += np.asarray(reached.iterations + used.iterations)
+        defect = 2 * choice.residual + choice.loss + rules.rounding(value)
+        if proven:
+            bound = problem.steps * np.asarray(defect, np.float64)
+            break
+        weight = rules.price_certificate(backups, value, prices, defect)
+        bound = 4.0 * np.asarray(defect * weight, np.float64)
+        if (bound <= tolerance).all() or iterations.max() >= max_sweeps:
+            break
+        target /= 16.0
+
+    usage = []  # of each help but the last, to which the rest of the total belongs
+    masks = bellman.mask_type(backups.num_actions)
+    for k in range(len(prices) - 1):
+        one_call = jnp.zeros_like(prices).at[k].set(-1.0)
+        mask = masks(1) << choice.policy.astype(masks)
+        usage.append(maximize(jnp.zeros_like(value), mask, no_gain, one_call, target).values)
+    usage.append(-negative - sum(usage))
+    return Block(costs, value, tuple(usage), choice.policy, bound, iterations)
+
+
+class AtStart(NamedTuple):
+    """A block's policies, and what they reach over the start distribution."""
+
+    policy: np.ndarray  # [S, R] int8
+    success: np.ndarray  # [R]
+    usage: np.ndarray  # [R, K]
+
+
+def at_start(problem: Problem, block: Block) -> AtStart:
+    """Expected success and usage of each of a block's policies; reads only the start states."""
+    table = problem.table
+    nodes = problem.position[table.start]
+    usage = np.stack([np.asarray(m[nodes]) for m in block.usage], axis=-1)  # [G, R, K]
+    success = np.asarray(block.value[nodes]) + (usage * block.costs).sum(axis=-1)
+    return AtStart(
+        policies(problem, block),
+        table.start_weight @ success,
+        np.tensordot(table.start_weight, usage, 1),
+    )
+
+
+def policies(problem: Problem, block: Block) -> np.ndarray:
+    """[S, R] int8, the policies of a block in the order of the states."""
+    policy = np.asarray(block.policy)[problem.own_position]
+    return policy if problem.free_cycles is None else problem.free_cycles.lift_policy(policy)

@@ -1,0 +1,222 @@
+"""The best policy for each of many costs; see `core.dp` for the problem."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core import bellman, checks, rules, solver
+from core.evaluation import evaluate
+from core.table import TransitionTable
+
+_CHUNK_ELEMENTS = 2**23  # nodes x costs held at once, unless that is fewer than _MIN_CHUNK costs
+_MIN_CHUNK = 64
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """Policies for R costs on S states with K helps.
+
+    Attributes:
+      costs: [R, K] r.
+      policy: [S, R] int8, 0 = nohelp, 1..K = helps; 0 in terminals.
+      success: [S, R] S of the policy; 1 in success terminals.
+      usage: [S, R, K] M of the policy, in (discounted) calls.
+      expected_success: [R] over the start distribution.
+      expected_usage: [R, K] likewise.
+      bound: [R] at every state, neither S - r.M nor the policy's true value is further than this
+        from the optimal value.
+      converged: [R] bool, the bound is at most the tolerance (rule "exact"); the iteration came to
+        rest (rule "paper").
+      iterations: [R] int32, sweeps until this cost was done.
+      period: [R] int32, length of the limit cycle the rule "paper" has run into; 0 if none.
+    """
+
+    costs: np.ndarray
+    policy: np.ndarray
+    success: np.ndarray
+    usage: np.ndarray
+    expected_success: np.ndarray
+    expected_usage: np.ndarray
+    bound: np.ndarray
+    converged: np.ndarray
+    iterations: np.ndarray
+    period: np.ndarray
+
+
+def sweep(
+    table: TransitionTable,
+    costs: Any,
+    *,
+    discount: float = 1.0,
+    rule: str = "exact",
+    tolerance: float = 1e-6,
+    dtype: Any = None,
+    max_iterations: int = 1_000_000,
+    chunk: int | None = None,
+    devices: Any = None,
+    action_success: Any = None,
+) -> Solution:
+    """The best policy for each cost.
+
+    rule="exact": V(s) = max_a Q(s, a) by V = S - r.M, S and M carried together. Ties go to fewer
+    calls. The policy is optimal up to `bound`.
+
+    rule="paper": usage/policy iteration as printed (Section 5.2's boxed equation, Section 5.3; for
+    K > 1 Appendix E.3), for comparison. From success probabilities p given beforehand it iterates
+
+      M_s <- M_s^help if r < (p_help - p_nohelp) / (p_help M_s^help - p_nohelp M_s^nohelp),
+             else M_s^nohelp.
+
+    The paper derives the ratio from V = S - r M and claims that it equals value iteration. It does
+    not: the usages are weighted by success probabilities, which V = S - r M does not do, and p is
+    held fixed while the policy changes.
+
+      Suboptimal: one state, where nohelp fails and help succeeds with 1/8. p = (0, 1/8), so the
+      ratio is (1/8) / (1/8 * 1) = 1: the rule asks for every r < 1 and is worth 1/8 - r, where
+      never asking is worth 0. Cycling: one state, where nohelp succeeds with 1/4 and comes again
+      with 1/2, help succeeds with 1/4 and comes again with 3/4; p = (1/2, 1). From usage m the
+      ratio is 1 / (2 + m): at r = 0.3 the rule alternates between m = 0.8 (help next) and m = 1.6
+      (nohelp next) for ever.
+
+    A limit cycle is found by its return to an earlier iterate and reported in `period`; the policy
+    is then that of the last iterate. success and usage are the true ones of the policy, and bound
+    is its distance from the optimum. Where nohelp is not offered the best help is taken.
+
+    Args:
+      table: the problem.
+      costs: [R] if K = 1, else [R, K]; r >= 0, in successes a call.
+      discount: gamma in (0, 1].
+      rule: "exact" or "paper".
+      tolerance: the bound to reach; for the paper's rule, the change of usage to stop at.
+      dtype: float32 or float64; None is float64, except on TPUs. In float32 bounds much below 1e-4
+        cannot be reached, which `bound` and `converged` say.
+      max_iterations: sweeps at most; what is not converged by then is said in `converged`.
+      chunk: costs solved at once, a device; None chooses by the size of the table.
+      devices: JAX devices to split the costs over; None is the default device.
+      action_success: [S, A] for rule="paper": p_nohelp, p_help1, ... of each state, in [0, 1].
+
+    Raises:
+      ValueError: naming the argument and the first offending element; or, at discount 1, a state
+        from which every policy may call help for ever.
+    """
+    costs = check_costs(costs, table.num_helps)
+    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
+    max_iterations = checks.whole("max_iterations", max_iterations, 1, 2**31 - 1)
+    if chunk is not None:
+        checks.whole("chunk", chunk, 1, 2**31 - 1)
+    if rule not in ("exact", "paper"):
+        raise ValueError(f"rule must be 'exact' or 'paper', got {rule!r}.")
+    if (action_success is None) != (rule == "exact"):
+        raise ValueError("action_success goes with rule='paper', and only with it.")
+    dtype, context = solver.precision(dtype)
+    with context:
+        problem = solver.prepare(table, discount, dtype)
+        devices = None if devices is None else tuple(devices)
+        options = dict(tolerance=tolerance, max_iterations=max_iterations)
+        if rule == "exact":
+            return _exact(problem, costs, chunk=chunk, devices=devices, **options)
+        p = checks.numbers("action_success", action_success)
+        if p.shape != table.available.shape:
+            raise ValueError(
+                f"action_success must have shape [S, A] = {table.available.shape}, got {p.shape}."
+            )
+        checks.first("action_success", p, ~((p >= 0) & (p <= 1)), "a number in [0, 1]")
+        return _paper(problem, costs, p, discount=discount, **options)
+
+
+def check_costs(costs: Any, num_helps: int) -> np.ndarray:
+    """[R, K] of [R] (K = 1) or [R, K]."""
+    array = checks.non_negative("costs", costs)
+    if array.ndim == 1 and num_helps == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != num_helps or array.shape[0] == 0:
+        expected = "[R] or [R, 1]" if num_helps == 1 else f"[R, {num_helps}]"
+        raise ValueError(f"costs must have shape {expected} with R >= 1, got {np.shape(costs)}.")
+    return array
+
+
+def to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.ndarray]:
+    """policy [S, R], success [S, R] and usage [S, R, K] of a block, in the order of the states."""
+    table = problem.table
+    usage = np.stack([np.asarray(m)[problem.position] for m in block.usage], axis=-1)
+    success = np.asarray(block.value)[problem.position]
+    for k in range(table.num_helps):
+        success += usage[..., k] * block.costs[:, k].astype(success.dtype)
+    success[table.terminal == 1] = 1.0
+    return dict(policy=solver.policies(problem, block), success=success, usage=usage)
+
+
+def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solution:
+    table, num_costs = problem.table, len(costs)
+    share = 1 if devices is None else len(devices)
+    if chunk is None:
+        chunk = max(_MIN_CHUNK, _CHUNK_ELEMENTS // problem.num_nodes)
+    size = min(chunk, -(-num_costs // share)) * share
+    shape = (table.num_states, num_costs)
+    states = dict(
+        policy=np.empty(shape, np.int8),
+        success=np.empty(shape, problem.dtype),
+        usage=np.empty((*shape, table.num_helps), problem.dtype),
+    )
+    bound, iterations = np.empty(num_costs), np.empty(num_costs, np.int32)
+    for first in range(0, num_costs, size):
+        part = slice(first, min(first + size, num_costs))
+        padded = costs[np.minimum(np.arange(first, first + size), num_costs - 1)]
+        block = solver.solve(
+            problem, padded, tolerance=tolerance, max_sweeps=max_iterations, devices=devices
+        )
+        count = part.stop - part.start
+        for name, array in to_states(problem, block).items():
+            states[name][:, part] = array[:, :count]
+        bound[part] = block.bound[:count]
+        iterations[part] = block.iterations[:count]
+    return Solution(
+        costs=costs,
+        **states,
+        expected_success=table.start_weight @ states["success"][table.start],
+        expected_usage=np.tensordot(table.start_weight, states["usage"][table.start], 1),
+        bound=bound,
+        converged=bound <= tolerance,
+        iterations=iterations,
+        period=np.zeros(num_costs, np.int32),
+    )
+
+
+def _paper(problem, costs, action_success, *, discount, tolerance, max_iterations) -> Solution:
+    table = problem.table
+    backups = bellman.discount_rows(
+        table.layout, discount, problem.dtype, eliminate=(False,) * table.num_actions
+    )
+    p = np.zeros((table.layout.num_nodes, table.num_actions), problem.dtype)
+    p[table.layout.position] = action_success
+    found = rules.paper(
+        backups,
+        jnp.asarray(costs.T, problem.dtype),
+        tuple(jnp.asarray(p[:, a : a + 1]) for a in range(table.num_actions)),
+        tolerance=tolerance,
+        max_sweeps=max_iterations,
+    )
+    policy = np.asarray(found.policy)[table.layout.position]
+    reached = evaluate(table, policy, discount=discount, dtype=problem.dtype)
+    best = _exact(
+        problem, costs, tolerance=tolerance, max_iterations=1_000_000, chunk=None, devices=None
+    )
+    value = reached.success - (reached.usage * costs).sum(axis=-1)
+    optimum = best.success - (best.usage * costs).sum(axis=-1)
+    return Solution(
+        costs=costs,
+        policy=policy,
+        success=reached.success,
+        usage=reached.usage,
+        expected_success=reached.expected_success,
+        expected_usage=reached.expected_usage,
+        bound=np.abs(optimum - value).max(axis=0) + best.bound,
+        converged=np.asarray(found.converged),
+        iterations=np.asarray(found.iterations),
+        period=np.asarray(found.period),
+    )

@@ -1,0 +1,1 @@
+"""Command-line scripts, thin over `core`, `models` and `adapters`."""

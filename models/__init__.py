@@ -1,0 +1,1 @@
+"""Language models in Flax: backbone, checkpoints, heads, training, generation. Nothing yet."""
