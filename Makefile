@@ -28,7 +28,7 @@ format: $(VENV)/.installed ## Put the sources into ruff's format and mend what i
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-bench: $(VENV)/.bench ## Time core.dp against other solvers. ARGS go to the script.
+bench: $(VENV)/.installed ## Time core.dp against other solvers. ARGS go to the script.
 	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.bench_dp --out=results/bench $(ARGS)
 
 clean: ## Remove all that make has made.
@@ -51,13 +51,10 @@ $(VENV)/.installed: $(SOURCES) constraints.txt | $(VENV)/bin/python
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheel .
 	rm -rf build selfreg.egg-info
 	$(PIP) uninstall --quiet --yes selfreg
-	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[lint,plot,test]"
-	@$(INSTALL) --only-binary=:all: stormpy \
-		|| echo "No stormpy for this machine: the tests that ask Storm will be skipped."
+	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[lint,test]"
+	@$(INSTALL) --only-binary=mdpsolver,stormpy --no-build-isolation \
+		"$$(echo $(VENV)/wheel/selfreg-*.whl)[bench]" \
+		|| echo "Not all of the extra bench is to be had here: tests that need what is missing are skipped."
 	mkdir -p $(RUN)
 	ln -sfn ../../tests $(RUN)/tests
-	touch $@
-
-$(VENV)/.bench: $(VENV)/.installed
-	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[bench]"
 	touch $@

@@ -23,6 +23,8 @@ import numpy as np
 
 from core.layout import Layout
 
+NO_MASS = 1e-9  # the tolerance of row sums: less mass than this cannot be told from rounding
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,8 @@ def discount_rows(
     for tiles in layout.classes:
         gamma = np.where(tiles.auxiliary, 1.0, discount)[:, None]  # [T, 1, B]
         loop = gamma * tiles.self_prob
-        endless = dropped & (loop >= 1.0)
-        scale = np.where(dropped & ~endless, 1.0 / np.where(endless, 1.0, 1.0 - loop), 1.0)
+        endless = dropped & (loop >= 1.0 - NO_MASS)
+        scale = 1.0 / np.where(dropped & ~endless, 1.0 - loop, 1.0)
         action_of_slot = np.repeat(np.arange(num_actions), tiles.widths)
         on_offer = tiles.available & ~(endless & is_help)
         on_offer[:, 0] |= ~tiles.available.any(axis=1)

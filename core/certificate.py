@@ -14,10 +14,11 @@ weighted sup-norm contraction.)
 import numpy as np
 import scipy.sparse
 
+from core.bellman import NO_MASS
 from core.table import TransitionTable
 
 _GROWTH = 1 / 4  # of the last iteration
-_ENOUGH_ITERATIONS = 64  # where 1 / (1 - gamma) will do
+_ENOUGH_ITERATIONS = 24  # where 1 / (1 - gamma) will do
 
 
 def expected_steps(table: TransitionTable, discount: float, max_iterations: int) -> float:
@@ -34,7 +35,7 @@ def expected_steps(table: TransitionTable, discount: float, max_iterations: int)
     loop = row // num_actions == table.successor
     stay = np.zeros(table.available.size)
     stay[row[loop]] = discount * table.prob[loop]
-    leave = 1.0 - stay
+    leave = np.where(stay < 1.0 - NO_MASS, 1.0 - stay, 0.0)
     weight = discount * table.prob / np.where(leave > 0, leave, 1.0)[row]
     weight[loop] = 0.0
     step = scipy.sparse.csr_matrix(

@@ -17,9 +17,8 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse import csgraph
 
+from core.bellman import NO_MASS
 from core.table import TransitionTable, build_table
-
-_NO_MASS = 1e-9  # the tolerance of row sums: less mass than this cannot be told from rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ def break_free_cycles(table: TransitionTable) -> tuple[TransitionTable, FreeCycl
     free = (action == 0) & (table.prob > 0)
     graph = _graph(state[free], table.successor[free], num_states)
     num_classes, label = csgraph.connected_components(graph, connection="strong")
-    leaves = ~table.available[:, 0] | (_exit_mass(table)[:, 0] > _NO_MASS)
+    leaves = ~table.available[:, 0] | (_exit_mass(table)[:, 0] > NO_MASS)
     is_open = np.zeros(num_classes, bool)
     is_open[label[leaves]] = True
     crossing = free & (label[state] != label[table.successor])
@@ -99,25 +98,83 @@ def break_free_cycles(table: TransitionTable) -> tuple[TransitionTable, FreeCycl
     return chained, FreeCycles(head, tuple(chains))
 
 
-def some_policy_never_ends(table: TransitionTable) -> bool:
-    """Whether the table has an end component: states, and actions that lead nowhere else.
+def end_components(table: TransitionTable) -> tuple[np.ndarray, np.ndarray]:
+    """The sets of states in which some policy can go round for ever, and the actions it does so by.
 
     Actions that end or leave their strongly connected component are struck out until none is left
-    to strike; what remains, if anything, can go round for ever.
+    to strike; what remains are the maximal end components.
+
+    Returns:
+      label: [S], the component of each state; -1 for states of none.
+      inside: [S, A] bool, the actions that never leave the component.
     """
     num_states, num_actions = table.num_states, table.num_actions
     some_mass = table.prob > 0
     row, successor = table.entry_row[some_mass], table.successor[some_mass]
-    kept = (table.available & (_exit_mass(table) <= _NO_MASS)).reshape(-1)
+    kept = (table.available & (_exit_mass(table) <= NO_MASS)).reshape(-1)
+    label = np.arange(num_states)
     while kept.any():
         use = kept[row]
         graph = _graph(row[use] // num_actions, successor[use], num_states)
         _, label = csgraph.connected_components(graph, connection="strong")
         leaves = use & (label[row // num_actions] != label[successor])
         if not leaves.any():
-            return True
+            break
         kept[row[leaves]] = False
-    return False
+    inside = kept.reshape(num_states, num_actions)
+    return np.where(inside.any(axis=1), label, -1), inside
+
+
+def merge_end_components(table: TransitionTable) -> tuple[TransitionTable, np.ndarray]:
+    """A table with the same success at cost 0, in which every policy ends.
+
+    At cost 0 the states of an end component are as good as each other: any can be reached from any
+    for free. Each component becomes a chain of new states, one for each member: action 0 moves on,
+    at the last in failure; action 1 enters the member, which keeps only the actions that leave.
+
+    Returns:
+      merged: the table, of S states and a new one for each member.
+      head: [S] the state of `merged` that stands for each state.
+    """
+    label, inside = end_components(table)
+    num_states, num_actions = table.num_states, table.num_actions
+    members = np.flatnonzero(label >= 0)
+    members = members[np.argsort(label[members], kind="stable")]
+    new = num_states + np.arange(members.size)
+    is_first = np.diff(label[members], prepend=-1) != 0
+    head_of_label = np.zeros(num_states, np.int64)
+    head_of_label[label[members[is_first]]] = new[is_first]
+    head = np.arange(num_states)
+    head[members] = head_of_label[label[members]]
+
+    row = table.entry_row
+    kept = ~inside.reshape(-1)[row]
+    total = num_states + members.size
+    key, entry = np.unique(row[kept] * total + head[table.successor[kept]], return_inverse=True)
+    moves = ~np.append(is_first[1:], True)
+    grow = ((0, members.size), (0, 0))
+    available = np.pad(table.available & ~inside, grow)
+    available[new, 0] = True
+    available[new, 1] = True
+    merged = build_table(
+        num_states=total,
+        num_actions=num_actions,
+        state=np.concatenate([key // total // num_actions, new[moves], new]),
+        action=np.concatenate(
+            [key // total % num_actions, np.zeros(moves.sum(), int), np.ones(new.size, int)]
+        ),
+        successor=np.concatenate([key % total, new[1:][moves[:-1]], members]),
+        prob=np.concatenate(
+            [np.bincount(entry, table.prob[kept], key.size), np.ones(moves.sum() + new.size)]
+        ),
+        exit_success=np.pad(np.where(inside, 0.0, table.exit_success), grow),
+        available=available,
+        count=np.pad(table.count, grow),
+        start=table.start,
+        start_weight=table.start_weight,
+        terminal=np.pad(table.terminal, grow[0]),
+    )
+    return merged, head
 
 
 def check_can_end(table: TransitionTable) -> None:
@@ -130,7 +187,7 @@ def check_can_end(table: TransitionTable) -> None:
     row = table.entry_row
     some_mass = table.prob > 0
     row, successor = row[some_mass], table.successor[some_mass]
-    ends = _exit_mass(table).reshape(-1) > _NO_MASS
+    ends = _exit_mass(table).reshape(-1) > NO_MASS
     no_action = ~table.available.any(axis=1)
     good = np.ones(num_states, bool)
     while True:
@@ -163,8 +220,8 @@ def endless_usage(table: TransitionTable, mixture: np.ndarray) -> tuple[np.ndarr
       mixture: [S, A] the policy's weights.
 
     Returns:
-      trapped [S]: the policy cannot reach the end from here.
-      endless [S, K]: the expected number of calls is infinite.
+      recurrent [S]: the policy goes round for ever once it is here.
+      endless [S, K]: the expected number of calls from here is infinite.
     """
     num_states, num_actions = table.num_states, table.num_actions
     row = table.entry_row
@@ -172,7 +229,7 @@ def endless_usage(table: TransitionTable, mixture: np.ndarray) -> tuple[np.ndarr
     state, successor = row[taken] // num_actions, table.successor[taken]
     forward = _graph(state, successor, num_states)
     idle = (mixture * table.available).sum(axis=1) == 0
-    last = np.flatnonzero(idle | ((mixture > 0) & (_exit_mass(table) > _NO_MASS)).any(axis=1))
+    last = np.flatnonzero(idle | ((mixture > 0) & (_exit_mass(table) > NO_MASS)).any(axis=1))
     can_end = _can_reach(forward, last)
     num_classes, label = csgraph.connected_components(forward, connection="strong")
     is_open = np.zeros(num_classes, bool)
@@ -183,7 +240,7 @@ def endless_usage(table: TransitionTable, mixture: np.ndarray) -> tuple[np.ndarr
         calls = np.zeros(num_classes, bool)
         calls[label[mixture[:, k + 1] > 0]] = True
         endless[:, k] = _can_reach(forward, np.flatnonzero((calls & ~is_open)[label]))
-    return ~can_end, endless
+    return ~is_open[label], endless
 
 
 def _can_reach(forward: scipy.sparse.csr_matrix, targets: np.ndarray) -> np.ndarray:

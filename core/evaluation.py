@@ -191,8 +191,10 @@ def check_policy(table: TransitionTable, policy: Any) -> tuple[np.ndarray, bool]
         mixture = ((batch[:, None] == actions) & acts[:, None, None]).astype(np.float64)
     else:
         batch = policy.reshape(num_states, num_actions, -1).astype(np.float64)
+        read = acts.reshape(-1, *[1] * (policy.ndim - 1))
+        off = read & ~((policy >= 0) & (policy <= 1.0 + _SUM_TOLERANCE))
+        checks.first("policy", policy, off, "a number in [0, 1]")
         mixture = np.where(acts[:, None, None], batch, 0.0)
-        checks.first("policy", mixture, ~(mixture >= 0) | ~(mixture <= 1.0 + 1e-9), "in [0, 1]")
         total = mixture.sum(axis=1)
         off = acts[:, None] & (np.abs(total - 1.0) > _SUM_TOLERANCE)
         if off.any():
@@ -242,14 +244,14 @@ def _evaluate(table, backups, mixture, discount, target, dtype):
 
     endless = np.zeros((num_states, num_policies, num_actions - 1), bool)
     found = run(_FIRST_SWEEPS if discount == 1.0 else _MAX_SWEEPS)
-    suspect = ((leave <= 0)[:, :, None] & (mixture > 0)).any(axis=(0, 1))
+    suspect = ((leave <= bellman.NO_MASS)[:, :, None] & (mixture > 0)).any(axis=(0, 1))
     for one in found:
         suspect |= np.asarray(one.iterations) == 0
     if discount == 1.0 and suspect.any():
         for j in np.flatnonzero(suspect):
-            trapped, endless[:, j] = cycles.endless_usage(table, mixture[:, :, j])
-            weights[trapped, :, j] = 0.0
-            calls[trapped, :, j] = 0.0
+            recurrent, endless[:, j] = cycles.endless_usage(table, mixture[:, :, j])
+            weights[recurrent, :, j] = 0.0
+            calls[recurrent, :, j] = 0.0
         found = run(_MAX_SWEEPS)
     success, *usage = (np.array(one.values)[table.layout.position] for one in found)
     usage = np.stack(usage, axis=-1)

@@ -13,6 +13,8 @@ _TOLERANCE = 1e-10  # of each solution's value
 _SAME = 1e-9  # values closer than this cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
 _MIN_BATCH, _MAX_BATCH = 64, 256
+_LEAST_COST = 1e-4  # to begin with, besides 0
+_LEAST_COST_ENDLESS = 1e-2  # where some policy never ends: the bound at cost r grows with 1 / r
 _LARGEST_COST = 1e6  # where nohelp is not offered everywhere; 1 is enough where it is
 
 
@@ -30,7 +32,7 @@ class Frontier:
       success: [V] expected success, ascending.
       policy: [V, S] int8.
       gap: no policy's success is further than this above the curve; true also when stopped early.
-      complete: whether every pair of neighbours was proven to be neighbours.
+      complete: whether there are no further vertices, as far as 1e-9 of success can tell.
     """
 
     cost: np.ndarray
@@ -75,12 +77,13 @@ def frontier(
     if max_vertices is not None:
         checks.whole("max_vertices", max_vertices, 2, 2**31 - 1)
     if batch is not None:
-        checks.whole("batch", batch, 2, 2**31 - 1)
+        checks.whole("batch", batch, 4, 2**31 - 1)
     dtype, context = solver.precision(None)
     with context:
         problem = solver.prepare(table, discount, dtype)
         search = _Search(problem, batch or _batch_size(problem))
-        costs = first_costs(table, search.batch)
+        least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
+        costs = _first_costs(table, search.batch, least)
         while True:
             search.solve(costs)
             costs = search.open_costs(gap)
@@ -89,12 +92,12 @@ def frontier(
                 return search.result(max_vertices)
 
 
-def first_costs(table: TransitionTable, num_costs: int) -> np.ndarray:
-    """[num_costs] from 0 to one above which no help pays."""
+def _first_costs(table: TransitionTable, num_costs: int, least: float) -> np.ndarray:
+    """[num_costs] 0, then from `least` to one above which no help pays."""
     has_nohelp = table.available[:, 0] | ~table.available.any(axis=1)
     # With nohelp everywhere the worst that not calling can do is to fail: help never pays above 1.
     largest = 1.0 + 1e-6 if has_nohelp.all() else _LARGEST_COST
-    grid = np.geomspace(1e-4, 1.0, num_costs - 2)
+    grid = np.geomspace(least, 1.0, num_costs - 2)
     return np.concatenate([[0.0], grid, [largest]])
 
 
@@ -197,7 +200,7 @@ class _Search:
         left = max((_pair_gap(*pair) for pair in self._pairs()), default=0.0)
         curve = np.interp([v.usage for v in self.vertices], usage, success)
         dropped = max(0.0, float(np.max([v.success for v in self.vertices] - curve)))
-        complete = not self._pairs() and len(vertices) == len(self.vertices)
+        complete = left <= _SAME and len(vertices) == len(self.vertices)
         slopes = np.diff(success) / np.diff(usage)
         return Frontier(
             cost=np.concatenate([[np.inf], slopes]),

@@ -19,7 +19,9 @@ import jax.numpy as jnp
 from core import bellman
 from core.bellman import Backups
 
-_SWEEPS_UNMEASURED = 3  # between two that measure the change
+_BLOCK = 4  # sweeps between two looks at the change
+_STEADY = 0.02  # how far ratios of a steady change may lie apart
+_SLOW = 0.3  # ratio above which summing a steady change to its end pays
 _MAX_PRICE_SWEEPS = 3000
 _ROUNDING = 16.0  # unit roundings per backup: a row sums at most 8 products a slot level
 
@@ -32,6 +34,17 @@ class Reached(NamedTuple):
     iterations: jax.Array  # [R] sweeps until this cost was done
 
 
+class _Pace(NamedTuple):
+    """What a block of sweeps changed, and how that compared with the block before it; [R] each."""
+
+    change: jax.Array  # max |x_n - x_(n - block)|
+    total: jax.Array  # sum of x_n - x_(n - block)
+    ratio: jax.Array  # of change
+    steady: jax.Array  # bool, the ratios agreed
+    promised: jax.Array  # the change to come had nothing been done; inf if nothing was
+    barred: jax.Array  # bool, extrapolating has made it worse
+
+
 @functools.partial(jax.jit, donate_argnames=("values",))
 def maximize(
     backups: Backups,
@@ -42,14 +55,17 @@ def maximize(
     *,
     target: Any,
     max_sweeps: Any,
+    extrapolate: Any,
 ) -> Reached:
     """Sweeps of x(s) = max_{a allowed} gain_weight gain - prices calls + sum weight x.
 
     The one loop behind every exact solution: V (gain_weight 1, prices r), the least total usage
     (0, 1; negative) and the usage of one help under a policy (0, -1 for it).
 
-    Every few sweeps the change is measured; it stops when that is at most `target`, or rounding is
-    all that is left of it.
+    After every block of sweeps the change of the last one is measured; it stops when that is at
+    most `target`, or rounding is all that is left of it. Where the change of whole blocks falls off
+    steadily, by the same factor by its largest element and by its sum, one mode is left, and it is
+    summed to its end at once (Aitken; blocks of four, so that modes of alternating sign go too).
 
     Args:
       backups: the table.
@@ -59,6 +75,7 @@ def maximize(
       prices: [K, R].
       target: [] or [R].
       max_sweeps: sweeps at most.
+      extrapolate: [] bool; False where the equation has more than one solution.
     """
     num_costs = values.shape[1]
 
@@ -67,21 +84,41 @@ def maximize(
         return bellman.best_allowed(q, bellman.own(tile, allowed))
 
     def body(carry):
-        values, _, iterations, sweeps = carry
-        plain = jnp.minimum(_SWEEPS_UNMEASURED, max_sweeps - sweeps - 1)
-        before = jax.lax.fori_loop(0, plain, lambda _, x: bellman.sweep(backups, update, x), values)
-        values, change = bellman.measured_sweep(backups, update, before)
-        sweeps += plain + 1
+        first, last, _, iterations, sweeps = carry
+        count = jnp.minimum(_BLOCK, max_sweeps - sweeps)
+        before = jax.lax.fori_loop(1, count, lambda _, x: bellman.sweep(backups, update, x), first)
+        values = bellman.sweep(backups, update, before)
+        change = jnp.abs(values - before).max(axis=0)
+        sweeps += count
         done = change <= jnp.maximum(target, rounding(values))
         iterations = jnp.where(done & (iterations == 0), sweeps, iterations)
-        return values, change, jnp.where(done, iterations, 0), sweeps
+        iterations = jnp.where(done, iterations, 0)
+        values, pace = extrapolated(first, values, last, done)
+        return values, pace, change, iterations, sweeps
 
-    values, change, iterations, sweeps = jax.lax.while_loop(
-        lambda carry: (carry[3] < max_sweeps) & (carry[2] == 0).any(),
+    def extrapolated(first, values, last, done):
+        change = jnp.abs(values - first).max(axis=0)
+        total = (values - first).sum(axis=0)
+        ratio = change / last.change
+        apart = jnp.abs(ratio - last.ratio) + jnp.abs(ratio - total / last.total)
+        steady = (apart < _STEADY * ratio) & (ratio > _SLOW) & (ratio < 1.0)
+        barred = last.barred | (change > last.promised)
+        sure = extrapolate & ~done & ~barred & steady & last.steady
+        ahead = jnp.where(sure, ratio / (1.0 - jnp.where(sure, ratio, 0.0)), 0.0)
+        values = jax.lax.cond(sure.any(), lambda x: x + ahead * (x - first), lambda x: x, values)
+        restart = jnp.where(sure, jnp.inf, 1.0)
+        promised = jnp.where(sure, change * ratio, jnp.inf)
+        pace = _Pace(change * restart, total, ratio * restart, steady & ~sure, promised, barred)
+        return values, pace
+
+    unknown, no = jnp.full(num_costs, jnp.inf, values.dtype), jnp.zeros(num_costs, bool)
+    values, _, change, iterations, sweeps = jax.lax.while_loop(
+        lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
         body,
         (
             values,
-            jnp.full(num_costs, jnp.inf, values.dtype),
+            _Pace(unknown, unknown, unknown, no, unknown, no),
+            unknown,
             jnp.zeros(num_costs, jnp.int32),
             jnp.int32(0),
         ),

@@ -75,10 +75,10 @@ def prepare(table: TransitionTable, discount: float, dtype: Any) -> Problem:
     iterations = _FIRST_ITERATIONS if discount == 1.0 else _MAX_ITERATIONS
     steps = certificate.expected_steps(table, discount, iterations)
     if np.isinf(steps) and discount == 1.0:
-        if cycles.some_policy_never_ends(table):
+        if (cycles.end_components(table)[0] >= 0).any():
             chained, free_cycles = cycles.break_free_cycles(table)
             head = free_cycles.head
-        if cycles.some_policy_never_ends(chained):
+        if (cycles.end_components(chained)[0] >= 0).any():
             cycles.check_can_end(chained)
         else:
             steps = certificate.expected_steps(chained, discount, _MAX_ITERATIONS)
@@ -104,7 +104,7 @@ class Block:
       usage: K arrays [N, R].
       policy: [N, R] int8.
       bound: [R] how far V, and the true value of the policy, may be from V*.
-      iterations: [R] sweeps.
+      iterations: [R] sweeps for V; usage takes about as many again.
     """
 
     costs: np.ndarray
@@ -134,7 +134,7 @@ def solve(
       problem: the table.
       costs: [R, K].
       tolerance: for the bound.
-      max_sweeps: sweeps at most, of each kind.
+      max_sweeps: sweeps at most for V, and for usage.
       start: V and total usage [N, R] to begin at; zeros if None.
       devices: to split the costs over, R a multiple of their number.
     """
@@ -157,28 +157,39 @@ def solve(
     target = tolerance / (4 * (problem.steps if proven else _FIRST_GUESS))
     iterations = np.zeros(len(costs), np.int32)
 
-    def maximize(values, allowed, gain_weight, prices, target):
+    def maximize(values, allowed, gain_weight, prices, target, max_sweeps):
         return rules.maximize(
-            backups, values, allowed, gain_weight, prices, target=target, max_sweeps=max_sweeps
+            backups,
+            values,
+            allowed,
+            gain_weight,
+            prices,
+            target=target,
+            max_sweeps=max_sweeps,
+            extrapolate=proven,
         )
 
     for _ in range(_REFINEMENTS):
-        reached = maximize(value, offered, gain, prices, target / 2)
+        left = max_sweeps - int(iterations.max())
+        reached = maximize(value, offered, gain, prices, target / 2, left)
         value = reached.values
         q = rules.action_values(backups, value, gain, prices)
         nothing = tuple(jnp.zeros_like(x) for x in q)
         tied = rules.choose(backups.offered, value, q, nothing, target).tied
-        used = maximize(negative, tied, no_gain, ones, target)
+        used = maximize(negative, tied, no_gain, ones, target, max_sweeps)
         negative = used.values
         usage_after = rules.action_values(backups, negative, no_gain, ones)
         choice = rules.choose(backups.offered, value, q, usage_after, target)
-        iterations += np.asarray(reached.iterations + used.iterations)
+        iterations += np.asarray(reached.iterations)
         defect = 2 * choice.residual + choice.loss + rules.rounding(value)
         if proven:
             bound = problem.steps * np.asarray(defect, np.float64)
             break
         weight = rules.price_certificate(backups, value, prices, defect)
         bound = 4.0 * np.asarray(defect * weight, np.float64)
+        free = (costs == 0).all(axis=1)
+        if free.any() and not np.isfinite(bound[free]).all():
+            bound[free] = _bound_at_no_cost(problem, np.asarray(value[:, free]), tolerance)
         if (bound <= tolerance).all() or iterations.max() >= max_sweeps:
             break
         target /= 16.0
@@ -188,9 +199,23 @@ def solve(
     for k in range(len(prices) - 1):
         one_call = jnp.zeros_like(prices).at[k].set(-1.0)
         mask = masks(1) << choice.policy.astype(masks)
-        usage.append(maximize(jnp.zeros_like(value), mask, no_gain, one_call, target).values)
+        found = maximize(jnp.zeros_like(value), mask, no_gain, one_call, target, max_sweeps)
+        usage.append(found.values)
     usage.append(-negative - sum(usage))
     return Block(costs, value, tuple(usage), choice.policy, bound, iterations)
+
+
+def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> np.ndarray:
+    """[R] the error of V [N, R] at cost 0, by the table whose end components are merged.
+
+    Going round by help is free at cost 0 and shows no slack, so no certificate exists; but without
+    end components there is one, and success is the same.
+    """
+    merged, head = cycles.merge_end_components(problem.table)
+    whole = prepare(merged, 1.0, problem.dtype)
+    block = solve(whole, np.zeros((1, problem.table.num_helps)), tolerance=tolerance / 2)
+    best = np.asarray(block.value)[whole.position[head]]  # [S, 1]
+    return np.abs(value[problem.position] - best).max(axis=0) + block.bound[0]
 
 
 class AtStart(NamedTuple):

@@ -31,7 +31,7 @@ class Solution:
         from the optimal value.
       converged: [R] bool, the bound is at most the tolerance (rule "exact"); the iteration came to
         rest (rule "paper").
-      iterations: [R] int32, sweeps until this cost was done.
+      iterations: [R] int32, sweeps until V was done; usage takes about as many again.
       period: [R] int32, length of the limit cycle the rule "paper" has run into; 0 if none.
     """
 
@@ -206,7 +206,8 @@ def _paper(problem, costs, action_success, *, discount, tolerance, max_iteration
     best = _exact(
         problem, costs, tolerance=tolerance, max_iterations=1_000_000, chunk=None, devices=None
     )
-    value = reached.success - (reached.usage * costs).sum(axis=-1)
+    spent = np.where(costs > 0, reached.usage, 0.0) * costs  # for ever at no cost is no cost
+    value = reached.success - spent.sum(axis=-1)
     optimum = best.success - (best.usage * costs).sum(axis=-1)
     return Solution(
         costs=costs,
