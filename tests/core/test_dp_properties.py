@@ -244,7 +244,7 @@ def test_frontier_and_plans_of_any_thin_table(table, discount):
     every = dense.Enumeration.of(Problem.of(**table), discount)
     built = load(table)
     hull = every.frontier()
-    front = dp.frontier(built, discount=discount)
+    front = dp.frontier(built, discount=discount, batch=32)
     assert front.complete
     np.testing.assert_allclose(np.stack([front.usage, front.success], axis=1), hull, atol=1e-7)
     for budget in (hull[0, 0], hull[0, 0] + 0.1, hull[:, 0].mean(), hull[-1, 0], 50.0):

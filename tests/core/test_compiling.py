@@ -1,0 +1,65 @@
+"""What gets compiled, and where it runs."""
+
+import subprocess
+import sys
+
+import chex
+import jax
+import numpy as np
+
+from core import dp, rules
+from core.transitions import TransitionTable
+from experiments import instances
+
+
+def test_other_numbers_compile_nothing_new():
+    first, second = (
+        TransitionTable.from_arrays(**instances.layered(300, seed).table_arguments())
+        for seed in (0, 1)
+    )
+    jax.clear_caches()
+    traced = chex.assert_max_traces(rules.maximize.__wrapped__, n=1)
+    original = rules.maximize
+    rules.maximize = jax.jit(traced, donate_argnames=("values",))
+    try:
+        for table, costs, discount in ((first, [0.1, 0.2], 0.9), (second, [0.0, 0.7], 1.0)):
+            assert dp.sweep(table, costs, discount=discount).converged.all()
+    finally:
+        rules.maximize = original
+
+
+FOUR_DEVICES = """
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import numpy as np
+from core import dp
+from core.transitions import TransitionTable
+from experiments import instances
+
+instance = instances.layered(600)
+table = TransitionTable.from_arrays(**instance.table_arguments())
+costs = np.geomspace(1e-3, 1.0, 10)
+one = dp.sweep(table, costs, discount=0.99)
+four = dp.sweep(table, costs, discount=0.99, devices=jax.devices())
+assert len(jax.devices()) == 4 and four.converged.all()
+np.testing.assert_array_equal(one.policy, four.policy)
+np.testing.assert_allclose(one.usage, four.usage, atol=1e-12)
+print("agreed")
+"""
+
+
+def test_costs_are_split_over_four_devices():
+    done = subprocess.run(
+        [sys.executable, "-c", FOUR_DEVICES], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "agreed\n", done.stderr
+
+
+def test_the_switch_for_float64_is_left_alone():
+    table = TransitionTable.from_arrays(**instances.layered(64).table_arguments())
+    before = jax.config.jax_enable_x64
+    wide, narrow = (dp.sweep(table, [0.1], dtype=dtype) for dtype in (None, "float32"))
+    assert jax.config.jax_enable_x64 == before
+    assert wide.success.dtype == np.float64
+    assert narrow.success.dtype == np.float32
+    np.testing.assert_allclose(narrow.success, wide.success, atol=1e-5)
