@@ -14,11 +14,15 @@ SOURCES := pyproject.toml README.md $(shell find core models adapters experiment
 RUN := $(VENV)/run
 TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
 
-.PHONY: test lint format bench clean help
+.PHONY: test run lint format bench clean help
 
 test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
 	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
 		--doctest-modules --pyargs tests core $(ARGS)
+
+run: $(VENV)/.installed ## What budgets buy on a synthetic table, into results/. ARGS go to the script.
+	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.solve --synthetic=1000 --budget=0.5,1,2 \
+		--out=results/solve $(ARGS)
 
 lint: $(VENV)/.installed ## Ruff: formatting and rules.
 	$(VENV)/bin/ruff format --check .

@@ -79,4 +79,3 @@ def test_truncated_is_failure_counted_apart():
     table = counts.table([0])
     np.testing.assert_allclose(table.exit_success[0, 0], 1 / 4)
     assert table.prob.size == 0
-
