@@ -12,10 +12,10 @@ from core.table import TransitionTable
 _TOLERANCE = 1e-10  # of each solution's value
 _SAME = 1e-9  # values closer than this cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
-_MIN_BATCH, _MAX_BATCH = 64, 256
+_MIN_BATCH, _MAX_BATCH = 32, 256
 _LEAST_COST = 1e-4  # to begin with, besides 0
 _LEAST_COST_ENDLESS = 1e-2  # where some policy never ends: the bound at cost r grows with 1 / r
-_LARGEST_COST = 1e6  # where nohelp is not offered everywhere; 1 is enough where it is
+_LARGEST_COST = 1e4  # where nohelp is not offered everywhere; 1 is enough where it is
 
 
 @jax.tree_util.register_dataclass

@@ -1,7 +1,7 @@
 """The loops: sweeps of the backup until they come to rest.
 
-* `maximize`, `choose`: the exact rule. V by value iteration, then among the actions that tie for V
-  those of least usage; the policy maximises S - r.M and ties go to fewer calls.
+* `maximize`, `tied_actions`, `choose`: the exact rule. V by value iteration, then among the actions
+  that tie for V those of least usage; the policy maximises S - r.M and ties go to fewer calls.
 * `paper`: usage/policy iteration as printed in arXiv 2502.04576 (Section 5.3, Appendix E.3).
 * `evaluate`: no choice, the policy is given.
 * `price_certificate`: turns residuals into bounds on the error where `core.certificate` cannot.
@@ -126,15 +126,6 @@ def maximize(
     return Reached(values, change, jnp.where(iterations > 0, iterations, sweeps))
 
 
-class Choice(NamedTuple):
-    """The actions that V and the least total usage call for."""
-
-    tied: jax.Array  # [N, R] bit masks, actions within `tie` of the best
-    policy: jax.Array  # [N, R] int8, the tied action of least total usage
-    residual: jax.Array  # [R] max |TV - V|
-    loss: jax.Array  # [R] max of TV - Q(s, policy)
-
-
 @jax.jit
 def action_values(
     backups: Backups, values: jax.Array, gain_weight: Any, prices: jax.Array
@@ -150,6 +141,25 @@ def action_values(
 
 
 @jax.jit
+def tied_actions(offered: jax.Array, q: tuple[jax.Array, ...], tie: Any) -> jax.Array:
+    """[N, R] bit masks of the actions within `tie` of the best; arguments as of `choose`."""
+    best = bellman.best_allowed(list(q), offered[:, None])
+    tied = jnp.zeros(best.shape, offered.dtype)
+    for a, x in enumerate(q):
+        near = bellman.has_bit(offered[:, None], a) & (x >= best - tie)
+        tied |= near.astype(tied.dtype) << a
+    return tied
+
+
+class Choice(NamedTuple):
+    """The policy that V and the least total usage call for."""
+
+    policy: jax.Array  # [N, R] int8, of the actions that tie that of least total usage
+    residual: jax.Array  # [R] max |TV - V|
+    loss: jax.Array  # [R] max of TV - Q(s, policy)
+
+
+@jax.jit
 def choose(
     offered: jax.Array,
     value: jax.Array,
@@ -157,7 +167,7 @@ def choose(
     negative_usage: tuple[jax.Array, ...],
     tie: Any,
 ) -> Choice:
-    """The tied actions, and of those the one after which least total usage follows.
+    """Of the actions that tie, the one after which least total usage follows.
 
     Args:
       offered: [N] bit masks.
@@ -167,17 +177,15 @@ def choose(
       tie: how far from the best an action may be.
     """
     best = bellman.best_allowed(list(q), offered[:, None])
-    tied = jnp.zeros(best.shape, offered.dtype)
     most = jnp.full(best.shape, -jnp.inf, best.dtype)
     policy, taken = jnp.zeros(best.shape, jnp.int8), best
     for a, (x, u) in enumerate(zip(q, negative_usage, strict=True)):
         near = bellman.has_bit(offered[:, None], a) & (x >= best - tie)
-        tied |= near.astype(tied.dtype) << a
         better = near & (u > most)
         most = jnp.where(better, u, most)
         policy = jnp.where(better, jnp.int8(a), policy)
         taken = jnp.where(better, x, taken)
-    return Choice(tied, policy, jnp.abs(best - value).max(axis=0), (best - taken).max(axis=0))
+    return Choice(policy, jnp.abs(best - value).max(axis=0), (best - taken).max(axis=0))
 
 
 def rounding(values: jax.Array) -> jax.Array:

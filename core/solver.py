@@ -16,6 +16,7 @@ _MAX_ITERATIONS = 10_000_000
 _MAX_SWEEPS = 1_000_000
 _FIRST_GUESS = 64.0  # expected steps, where no certificate tells
 _REFINEMENTS = 4
+_EXACT_COST = 2.0  # up to which S = V + r.M is as exact as V
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Block:
     Attributes:
       costs: [R, K].
       value: [N, R] V.
+      success: [N, R] S.
       usage: K arrays [N, R].
       policy: [N, R] int8.
       bound: [R] how far V, and the true value of the policy, may be from V*.
@@ -109,6 +111,7 @@ class Block:
 
     costs: np.ndarray
     value: jax.Array
+    success: jax.Array
     usage: tuple[jax.Array, ...]
     policy: jax.Array
     bound: np.ndarray
@@ -174,12 +177,17 @@ def solve(
         reached = maximize(value, offered, gain, prices, target / 2, left)
         value = reached.values
         q = rules.action_values(backups, value, gain, prices)
-        nothing = tuple(jnp.zeros_like(x) for x in q)
-        tied = rules.choose(backups.offered, value, q, nothing, target).tied
+        tied = rules.tied_actions(backups.offered, q, target)
+        del q  # as large as all values together
         used = maximize(negative, tied, no_gain, ones, target, max_sweeps)
         negative = used.values
-        usage_after = rules.action_values(backups, negative, no_gain, ones)
-        choice = rules.choose(backups.offered, value, q, usage_after, target)
+        choice = rules.choose(
+            backups.offered,
+            value,
+            rules.action_values(backups, value, gain, prices),
+            rules.action_values(backups, negative, no_gain, ones),
+            target,
+        )
         iterations += np.asarray(reached.iterations)
         defect = 2 * choice.residual + choice.loss + rules.rounding(value)
         if proven:
@@ -196,13 +204,19 @@ def solve(
 
     usage = []  # of each help but the last, to which the rest of the total belongs
     masks = bellman.mask_type(backups.num_actions)
+    chosen = masks(1) << choice.policy.astype(masks)
     for k in range(len(prices) - 1):
         one_call = jnp.zeros_like(prices).at[k].set(-1.0)
-        mask = masks(1) << choice.policy.astype(masks)
-        found = maximize(jnp.zeros_like(value), mask, no_gain, one_call, target, max_sweeps)
+        found = maximize(jnp.zeros_like(value), chosen, no_gain, one_call, target, max_sweeps)
         usage.append(found.values)
     usage.append(-negative - sum(usage))
-    return Block(costs, value, tuple(usage), choice.policy, bound, iterations)
+    if costs.max() <= _EXACT_COST:
+        success = value + sum(r * m for r, m in zip(prices, usage, strict=True))
+    else:  # S = V + r.M would lose the digits that r.M has more than S
+        free = jnp.zeros_like(prices)
+        found = maximize(jnp.zeros_like(value), chosen, gain, free, target, max_sweeps)
+        success = found.values
+    return Block(costs, value, success, tuple(usage), choice.policy, bound, iterations)
 
 
 def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> np.ndarray:
@@ -231,10 +245,9 @@ def at_start(problem: Problem, block: Block) -> AtStart:
     table = problem.table
     nodes = problem.position[table.start]
     usage = np.stack([np.asarray(m[nodes]) for m in block.usage], axis=-1)  # [G, R, K]
-    success = np.asarray(block.value[nodes]) + (usage * block.costs).sum(axis=-1)
     return AtStart(
         policies(problem, block),
-        table.start_weight @ success,
+        table.start_weight @ np.asarray(block.success[nodes]),
         np.tensordot(table.start_weight, usage, 1),
     )
 

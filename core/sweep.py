@@ -11,8 +11,8 @@ from core import bellman, checks, rules, solver
 from core.evaluation import evaluate
 from core.table import TransitionTable
 
-_CHUNK_ELEMENTS = 2**23  # nodes x costs held at once, unless that is fewer than _MIN_CHUNK costs
-_MIN_CHUNK = 64
+_CHUNK_ELEMENTS = 2**21  # nodes x costs solved at once: 16 MB of float64, what a cache may hold
+_MIN_CHUNK, _MAX_CHUNK = 16, 1024  # fewer costs than that waste each row that is gathered
 
 
 @jax.tree_util.register_dataclass
@@ -140,14 +140,13 @@ def check_costs(costs: Any, num_helps: int) -> np.ndarray:
     return array
 
 
-def to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.ndarray]:
+def _to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.ndarray]:
     """policy [S, R], success [S, R] and usage [S, R, K] of a block, in the order of the states."""
     table = problem.table
-    usage = np.stack([np.asarray(m)[problem.position] for m in block.usage], axis=-1)
-    success = np.asarray(block.value)[problem.position]
-    for k in range(table.num_helps):
-        success += usage[..., k] * block.costs[:, k].astype(success.dtype)
+    usage = [np.take(np.asarray(m), problem.position, axis=0) for m in block.usage]
+    success = np.take(np.asarray(block.success), problem.position, axis=0)
     success[table.terminal == 1] = 1.0
+    usage = usage[0][..., None] if len(usage) == 1 else np.stack(usage, axis=-1)
     return dict(policy=solver.policies(problem, block), success=success, usage=usage)
 
 
@@ -155,26 +154,23 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
     table, num_costs = problem.table, len(costs)
     share = 1 if devices is None else len(devices)
     if chunk is None:
-        chunk = max(_MIN_CHUNK, _CHUNK_ELEMENTS // problem.num_nodes)
+        fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.num_nodes)))
+        chunk = min(max(fitting, _MIN_CHUNK), _MAX_CHUNK)
     size = min(chunk, -(-num_costs // share)) * share
-    shape = (table.num_states, num_costs)
-    states = dict(
-        policy=np.empty(shape, np.int8),
-        success=np.empty(shape, problem.dtype),
-        usage=np.empty((*shape, table.num_helps), problem.dtype),
-    )
-    bound, iterations = np.empty(num_costs), np.empty(num_costs, np.int32)
+    parts = []
     for first in range(0, num_costs, size):
-        part = slice(first, min(first + size, num_costs))
         padded = costs[np.minimum(np.arange(first, first + size), num_costs - 1)]
         block = solver.solve(
             problem, padded, tolerance=tolerance, max_sweeps=max_iterations, devices=devices
         )
-        count = part.stop - part.start
-        for name, array in to_states(problem, block).items():
-            states[name][:, part] = array[:, :count]
-        bound[part] = block.bound[:count]
-        iterations[part] = block.iterations[:count]
+        part = _to_states(problem, block)
+        part.update(bound=block.bound[None], iterations=block.iterations[None])
+        parts.append({name: array[:, : num_costs - first] for name, array in part.items()})
+    if len(parts) == 1:
+        [states] = parts
+    else:
+        states = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
+    [bound], [iterations] = states.pop("bound"), states.pop("iterations")
     return Solution(
         costs=costs,
         **states,

@@ -119,7 +119,7 @@ def test_imports_run_one_way(package):
 IMPORT_PROBE = """
 import json, os, random, sys
 import jax, numpy
-import scipy.optimize, scipy.sparse.csgraph  # they import what they find: charset_normalizer
+import scipy.optimize, scipy.sparse.csgraph  # they import what they find, charset_normalizer say
 
 def state():
     return {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from core import dp
-from core.transitions import TransitionTable
-from tests.core.thin import FAIL, WIN, build, sweep
+from tests.core.thin import FAIL, WIN, build, load, sweep
+from tests.oracles import tables
 
 
 def one_step():
@@ -51,32 +51,24 @@ def test_one_step():
 
 
 def test_shapes_dtypes_and_terminals():
-    table = TransitionTable.from_arrays(
-        state=[0, 0],
-        action=[0, 1],
-        next_state=[2, 1],
-        prob=[1.0, 1.0],
-        num_states=4,
-        num_actions=2,
-        success=[1, 3],
-        failure=2,
-        start=0,
-    )
-    solution = dp.sweep(table, [0.25, 1.75])
-    assert solution.policy.shape == (4, 2) and solution.policy.dtype == np.int8
-    assert solution.success.shape == (4, 2) and solution.success.dtype == np.float64
-    assert solution.usage.shape == (4, 2, 1) and solution.usage.dtype == np.float64
-    assert solution.expected_success.shape == (2,) and solution.expected_usage.shape == (2, 1)
-    assert solution.bound.shape == solution.converged.shape == solution.iterations.shape == (2,)
+    # nohelp fails, help succeeds; 3 is one more success terminal.
+    table = tables.thin([(0, 0, FAIL, 1.0), (0, 1, WIN, 1.0)], 1)
+    table = load({**table, "num_states": 4, "success": [1, 3]})
+    solution = dp.sweep(table, [0.25, 1.75, 1.75, 1.75])
+    assert solution.policy.shape == (24, 4) and solution.policy.dtype == np.int8
+    assert solution.success.shape == (24, 4) and solution.success.dtype == np.float64
+    assert solution.usage.shape == (24, 4, 1) and solution.usage.dtype == np.float64
+    assert solution.expected_success.shape == (4,) and solution.expected_usage.shape == (4, 1)
+    assert solution.bound.shape == solution.converged.shape == solution.iterations.shape == (4,)
     assert solution.converged.dtype == bool and solution.iterations.dtype == np.int32
     assert solution.period.dtype == np.int32
-    np.testing.assert_array_equal(solution.costs, [[0.25], [1.75]])
+    np.testing.assert_array_equal(solution.costs, [[0.25], [1.75], [1.75], [1.75]])
     # Success terminals have success 1, failure terminals 0; neither calls nor decides.
-    np.testing.assert_array_equal(solution.success, [[1, 0], [1, 1], [0, 0], [1, 1]])
-    np.testing.assert_array_equal(solution.policy, [[1, 0], [0, 0], [0, 0], [0, 0]])
-    np.testing.assert_array_equal(solution.usage[:, :, 0], [[1, 0], [0, 0], [0, 0], [0, 0]])
-    # One help may have its costs as [R, 1]; action 1 of K = 1 in single precision as well.
-    single = dp.sweep(table, [[0.25], [1.75]], dtype=np.float32)
+    np.testing.assert_array_equal(solution.success[:4, :2], [[1, 0], [1, 1], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(solution.policy[:4, :2], [[1, 0], [0, 0], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(solution.usage[:4, :2, 0], [[1, 0], [0, 0], [0, 0], [0, 0]])
+    # Costs of one help may be [R, 1], and there is single precision.
+    single = dp.sweep(table, [[0.25], [1.75], [1.75], [1.75]], dtype=np.float32)
     assert single.success.dtype == np.float32
     np.testing.assert_array_equal(single.policy, solution.policy)
 
@@ -143,7 +135,7 @@ def test_evaluate_and_action_values_of_retry():
 def test_frontier_of_two_steps():
     # Policies (at 0, at 1): never (0, 1/4); at 1 (1/2, 1/2); at 0 (1, 1/2); twice (2, 1).
     # The hull: (0, 1/4), (1/2, 1/2), (2, 1), with slopes 1/2, 1/3: the costs at which two tie.
-    front = dp.frontier(two_steps())
+    front = dp.frontier(two_steps(), batch=32)
     np.testing.assert_allclose(front.usage, [0, 0.5, 2], atol=1e-9)
     np.testing.assert_allclose(front.success, [0.25, 0.5, 1], atol=1e-9)
     np.testing.assert_allclose(front.cost[1:], [0.5, 1 / 3], atol=1e-9)

@@ -74,7 +74,7 @@ def test_a_long_ring(first):
     np.testing.assert_allclose(solution.usage[:n, :, 0], [[1, 1, 0, 0]] * n)
     np.testing.assert_array_equal(solution.policy[first], [1, 1, 0, 0])
     check(table, solution)
-    front = dp.frontier(table)
+    front = dp.frontier(table, batch=32)
     np.testing.assert_allclose(front.usage, [0, 1], atol=1e-9)
     np.testing.assert_allclose(front.success, [0, 1], atol=1e-9)
     found = dp.evaluate(table, front.policy[1])
@@ -123,7 +123,7 @@ def test_a_slow_loop():
     assert solution.converged.all() and (error <= 1e-6).all()
     found = dp.evaluate(table, policy_of(table, []))
     np.testing.assert_allclose(found.success[:2], 0.5, atol=1e-6)
-    front = dp.frontier(table)
+    front = dp.frontier(table, batch=32)
     np.testing.assert_allclose(front.usage, [0, 1], atol=1e-6)
     np.testing.assert_allclose(front.success, [0.5, 0.75], atol=1e-6)
 
@@ -203,7 +203,7 @@ def test_a_state_that_forces_help_for_ever_is_refused(leak):
     table = build([row for row in rows if row[3] > 0], n, start=[3, 17])
     solvers = {
         "sweep": lambda: sweep(table, [0.5]),
-        "frontier": lambda: dp.frontier(table),
+        "frontier": lambda: dp.frontier(table, batch=32),
         "plan": lambda: dp.plan(table, 0.5),
     }
     for name, solve in solvers.items():
