@@ -81,15 +81,20 @@ def test_a_long_ring(first):
     np.testing.assert_allclose(found.expected_success, 1)
 
 
-def test_two_ways_to_ask_in_a_ring():
-    # nohelp: 0 -> 1 -> 2 -> 0. Help at 0 succeeds with 1/2, else fails; help at 2 succeeds: all
-    # wait for state 2, state 0 too, at every r < 1.
+@pytest.mark.parametrize("good, poor", [(2, 0), (0, 2), (1, 0), (1, 2)])
+def test_two_ways_to_ask_in_a_ring(good, poor):
+    # nohelp: 0 -> 1 -> 2 -> 0. Help succeeds in one state, in another with 1/2, in the third it
+    # fails: all wait for the good one, the poor one too, at every r < 1.
     rows = [(s, 0, (s + 1) % 3, 1.0) for s in range(3)]
-    rows += [(0, 1, WIN, 0.5), (0, 1, FAIL, 0.5), (1, 1, FAIL, 1.0), (2, 1, WIN, 1.0)]
+    rows += [(good, 1, WIN, 1.0), (poor, 1, WIN, 0.5), (poor, 1, FAIL, 0.5)]
+    rows += [(3 - good - poor, 1, FAIL, 1.0)]
     table = build(rows, 3)
-    solution = sweep(table, [0.0, 0.3, 0.7])
-    np.testing.assert_array_equal(solution.policy[:3], [[0] * 3, [0] * 3, [1] * 3])
-    np.testing.assert_allclose(solution.success[:3], 1)
+    solution = sweep(table, [0.0, 0.3, 0.7, 1.2])
+    expected = np.zeros((3, 4))
+    expected[good, :3] = 1
+    np.testing.assert_array_equal(solution.policy[:3], expected)
+    np.testing.assert_allclose(solution.success[:3], [[1, 1, 1, 0]] * 3)
+    np.testing.assert_allclose(solution.usage[:3, :, 0], [[1, 1, 1, 0]] * 3)
     check(table, solution)
 
 
