@@ -145,7 +145,7 @@ def test_agrees_with_the_printed_algorithm(helps, discount):
     settled = cycling = 0
     grid = np.array([0.05, 0.15, 0.3, 0.6])
     costs = np.stack([grid * (1 + 0.3 * k) for k in range(helps)], axis=1)
-    for seed in range(8):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         table = tables.random_thin(rng, 5, helps)
         problem = Problem.of(**table)
@@ -174,7 +174,7 @@ def test_agrees_with_the_printed_algorithm(helps, discount):
                 np.testing.assert_allclose(solution.success[:5, r], success[0, :5], atol=1e-6)
             else:
                 cycling += 1
-    assert settled >= 5 and cycling >= 5, (settled, cycling)
+    assert settled >= 5 and cycling >= 3, (settled, cycling)
 
 
 def test_it_needs_success_probabilities():
