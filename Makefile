@@ -55,7 +55,7 @@ $(VENV)/.installed: $(SOURCES) constraints.txt | $(VENV)/bin/python
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheel .
 	rm -rf build selfreg.egg-info
 	$(PIP) uninstall --quiet --yes selfreg
-	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[lint,test]"
+	$(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[lint,plot,test]"
 	@$(INSTALL) --only-binary=mdpsolver,stormpy --no-build-isolation \
 		"$$(echo $(VENV)/wheel/selfreg-*.whl)[bench]" \
 		|| echo "Not all of the extra bench is to be had here: tests that need what is missing are skipped."

@@ -85,8 +85,7 @@ def bootstrap(
     dtype, context = solver.precision(None)
     with context:
         keys = jax.random.split(jax.random.key(seed), num_resamples)
-        draw = jax.jit(jax.vmap(_resample, in_axes=(0, None)))
-        draws = np.asarray(draw(keys, jnp.asarray(total, dtype)))
+        draws = np.asarray(_resamples(keys, jnp.asarray(total, dtype)))
     tail = (1.0 - level) / 2.0
     low_high = np.quantile(draws, [tail, 1.0 - tail], axis=0)  # [2, 1 + K]
     point = total[:, 1:].sum(axis=0) / total[:, 0].sum()
@@ -105,3 +104,6 @@ def _resample(key: jax.Array, total: jax.Array) -> jax.Array:
     drawn = jax.random.randint(key, (total.shape[0],), 0, total.shape[0])
     summed = total[drawn].sum(axis=0)
     return summed[1:] / summed[0]
+
+
+_resamples = jax.jit(jax.vmap(_resample, in_axes=(0, None)))

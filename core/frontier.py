@@ -71,7 +71,9 @@ def frontier(
       ValueError: for K > 1 (use `plan`), and for arguments out of range.
     """
     if table.num_helps != 1:
-        raise ValueError(f"table must have one help for a frontier, got K = {table.num_helps}.")
+        raise ValueError(
+            f"table must have one help for a frontier, got K = {table.num_helps}; use plan."
+        )
     discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
     gap = checks.in_range("gap", gap, 0.0, np.inf)
     if max_vertices is not None:
