@@ -112,7 +112,7 @@ def discount_rows(
             )
         )
     backups = Backups(layout.tile_size, layout.first_tile, tuple(classes), offered)
-    return jax.tree.map(jnp.asarray, backups)
+    return jax.device_put(backups)  # jnp.asarray would compile a program for each shape
 
 
 def mask_type(num_actions: int) -> Any:

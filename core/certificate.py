@@ -17,7 +17,7 @@ import scipy.sparse
 from core.bellman import NO_MASS
 from core.table import TransitionTable
 
-_GROWTH = 1 / 4  # of the last iteration
+_GROWTH = 1 / 4  # of an iteration, at which there is little left to gain
 _ENOUGH_ITERATIONS = 24  # where 1 / (1 - gamma) will do
 
 
@@ -48,12 +48,14 @@ def expected_steps(table: TransitionTable, discount: float, max_iterations: int)
     endless[:, 0] = False
     if (acts & ~(table.available & ~endless).any(axis=1)).any():
         return np.inf
-    steps = np.zeros(num_states)
+    steps, growth = np.zeros(num_states), 1.0
     for _ in range(max_iterations):
         new = (step @ steps).reshape(num_states, num_actions).max(axis=1)
         new = np.where(acts, 1.0 + new, 0.0)
         growth = (new - steps).max(initial=0.0)
         steps = new
         if growth <= _GROWTH:
-            return min(constant, max(1.0, float(steps.max(initial=0.0) / (1.0 - growth))))
-    return constant
+            break
+    if growth >= 1.0:
+        return constant
+    return min(constant, max(1.0, float(steps.max(initial=0.0) / (1.0 - growth))))

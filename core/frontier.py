@@ -148,14 +148,14 @@ class _Search:
         self._merge(fresh)
 
     def _start(self, costs: np.ndarray):
-        """Policies of the nearest costs of the first batch, priced anew: S - r M."""
+        """Policies of the nearest costs of the first batch, priced anew: S - r M, and -M."""
         if self._pool is None:
             return None
         known, value, usage = self._pool
         nearest = jnp.asarray(np.abs(known[None] - costs[:, None]).argmin(axis=1))
         shift = jnp.asarray(known)[nearest] - jnp.asarray(costs)
         used = usage[:, nearest]
-        return value[:, nearest] + shift * used, used
+        return value[:, nearest] + shift * used, -used
 
     def _close_tried(self, costs: np.ndarray, fresh: list[_Vertex]) -> None:
         for low, high in self._pairs():

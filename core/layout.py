@@ -5,9 +5,10 @@ many costs at once. XLA turns that into one loop without temporaries when the su
 unrolled, which asks for rows of equal width; the out-degrees of real tables are anything but equal.
 Hence:
 
-* States are put in the order of a reversed breadth-first search from the start states: successors
-  come before their predecessors wherever the table is acyclic (one Gauss-Seidel sweep then carries
-  a value all the way) and lie close together in memory.
+* States are put in an order in which successors mostly come before their predecessors (a
+  Gauss-Seidel sweep then carries a value all the way) and lie close together in memory: that of a
+  reversed breadth-first search from the start states, or that of falling ids, whichever leaves less
+  probability going the other way. Ids often tell the order in which states were first seen.
 * The order is cut into windows. Inside a window the states are grouped by class, the tuple of the
   widths of their A rows, and each group is cut into tiles of B states, padded at its end.
   A few classes are chosen so that the padding they cost is least.
@@ -27,9 +28,12 @@ import scipy.sparse
 
 WIDTHS = np.array([0, 1, 2, 3, 4, 6, 8])  # neighbours at most 1.5 apart
 MAX_WIDTH = int(WIDTHS[-1])
-MAX_CLASSES = 5  # each is compiled apart: 8 would save 8% of the slots and cost 60% more compiling
+MAX_CLASSES = 6  # each is compiled apart, so there are as few as keep the padding low
+PADDING = 1.46  # slots an entry up to which classes are merged; tiles that are not full add to it
 MAX_SIGNATURES = 128  # more are first folded together, to keep the choice of classes fast
-WINDOW = 8192  # states
+TILE = 8, 16  # B: of tables of fewer than LARGE nodes, and of others
+LARGE = 8192
+TILES_IN_WINDOW = 32  # fewer keep the order better, which saves sweeps, and cost padding
 SMALL = 512  # nodes; tables up to this size share compiled programs rather than save padding
 
 
@@ -113,10 +117,9 @@ def pack(
     loop = state == successor
     self_prob = np.zeros((num_states, num_actions))
     self_prob[state[loop], action[loop]] = prob[loop]
-    rank = _reversed_breadth_first_rank(num_states, state, successor, start).astype(np.float64)
-    nodes = _split_wide_rows(
-        _Nodes(state[~loop], action[~loop], successor[~loop], prob[~loop], rank), num_actions
-    )
+    entries = (state[~loop], action[~loop], successor[~loop], prob[~loop])
+    rank = _rank(num_states, entries[0], entries[2], entries[3], start).astype(np.float64)
+    nodes = _split_wide_rows(_Nodes(*entries, rank), num_actions)
 
     degree = np.zeros((nodes.rank.size, num_actions), np.int64)
     np.add.at(degree, (nodes.node, nodes.action), 1)
@@ -126,12 +129,12 @@ def pack(
         widest = np.array([2, 4, MAX_WIDTH])[np.searchsorted([2, 4], signature.max(initial=0))]
         widths, node_class = [np.full(num_actions, widest)], np.zeros(len(signature), np.int64)
     else:
-        widths, node_class = _choose_classes(signature)
+        widths, node_class = _choose_classes(signature, prob.size)
 
-    tile_size = _tile_size(nodes.rank.size)
+    tile_size = TILE[nodes.rank.size >= LARGE]
     order = np.argsort(nodes.rank, kind="stable")
     window = np.empty(order.size, np.int64)
-    window[order] = np.arange(order.size) // WINDOW
+    window[order] = np.arange(order.size) // (tile_size * TILES_IN_WINDOW)
     num_windows, num_classes = int(window.max()) + 1, len(widths)
     group = window * num_classes + node_class  # sorted by group, then by rank
     order = order[np.argsort(group[order], kind="stable")]
@@ -201,9 +204,16 @@ def pack(
     )
 
 
-def _tile_size(num_nodes: int) -> int:
-    """B: large tiles cost padding, small ones the fixed cost of a step of the loop over tiles."""
-    return 32 if num_nodes < 8192 else 128
+def _rank(
+    num_states: int, state: np.ndarray, successor: np.ndarray, prob: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """[S] the better of two orders: that in which less probability goes to states not yet swept."""
+    orders = [
+        _reversed_breadth_first_rank(num_states, state, successor, start),
+        np.arange(num_states)[::-1],
+    ]
+    against = [prob[rank[successor] >= rank[state]].sum() for rank in orders]
+    return orders[int(np.argmin(against))]
 
 
 def _reversed_breadth_first_rank(
@@ -265,10 +275,11 @@ def _split_wide_rows(nodes: _Nodes, num_actions: int) -> _Nodes:
         step *= 0.5
 
 
-def _choose_classes(signature: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """At most MAX_CLASSES width tuples that cover all signatures [N, A], and each node's class [N].
+def _choose_classes(signature: np.ndarray, num_entries: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """A few width tuples that cover all signatures [N, A], and each node's class [N].
 
-    Greedy: the two classes whose union costs the fewest extra slots are merged, until few are left.
+    Greedy: the two classes whose union costs the fewest extra slots are merged, as long as the
+    padding allows it or there are more than MAX_CLASSES.
     """
     distinct, class_of, count = np.unique(
         signature, axis=0, return_inverse=True, return_counts=True
@@ -281,12 +292,15 @@ def _choose_classes(signature: np.ndarray) -> tuple[list[np.ndarray], np.ndarray
         )
         class_of = class_of.reshape(-1)
     widths, count = distinct.astype(np.int64), count.astype(np.int64)
-    while len(widths) > MAX_CLASSES:
+    while len(widths) > 1:
         union = np.maximum(widths[:, None], widths[None])  # [C, C, A]
         slots = count * widths.sum(axis=1)
         extra = (count[:, None] + count) * union.sum(axis=-1) - slots[:, None] - slots
         np.fill_diagonal(extra, np.iinfo(np.int64).max)
         keep, gone = sorted(np.unravel_index(np.argmin(extra), extra.shape))
+        enough = len(widths) <= MAX_CLASSES
+        if enough and slots.sum() + extra[keep, gone] > PADDING * num_entries:
+            break
         widths[keep] = union[keep, gone]
         count[keep] += count[gone]
         class_of = np.where(class_of == gone, keep, class_of)

@@ -19,9 +19,8 @@ import jax.numpy as jnp
 from core import bellman
 from core.bellman import Backups
 
-_BLOCK = 4  # sweeps between two looks at the change
-_STEADY = 0.02  # how far ratios of a steady change may lie apart
-_SLOW = 0.3  # ratio above which summing a steady change to its end pays
+_BLOCK = 3  # sweeps between two looks at the change
+_WORSE = 2.0  # growth of the change, over the least seen, that ends extrapolating
 _MAX_PRICE_SWEEPS = 3000
 _ROUNDING = 16.0  # unit roundings per backup: a row sums at most 8 products a slot level
 
@@ -30,19 +29,8 @@ class Reached(NamedTuple):
     """Where `maximize` ended."""
 
     values: jax.Array  # [N, R]
-    change: jax.Array  # [R] of the last sweep
+    change: jax.Array  # [R] of the last block of sweeps
     iterations: jax.Array  # [R] sweeps until this cost was done
-
-
-class _Pace(NamedTuple):
-    """What a block of sweeps changed, and how that compared with the block before it; [R] each."""
-
-    change: jax.Array  # max |x_n - x_(n - block)|
-    total: jax.Array  # sum of x_n - x_(n - block)
-    ratio: jax.Array  # of change
-    steady: jax.Array  # bool, the ratios agreed
-    promised: jax.Array  # the change to come had nothing been done; inf if nothing was
-    barred: jax.Array  # bool, extrapolating has made it worse
 
 
 @functools.partial(jax.jit, donate_argnames=("values",))
@@ -62,10 +50,13 @@ def maximize(
     The one loop behind every exact solution: V (gain_weight 1, prices r), the least total usage
     (0, 1; negative) and the usage of one help under a policy (0, -1 for it).
 
-    After every block of sweeps the change of the last one is measured; it stops when that is at
-    most `target`, or rounding is all that is left of it. Where the change of whole blocks falls off
-    steadily, by the same factor by its largest element and by its sum, one mode is left, and it is
-    summed to its end at once (Aitken; blocks of four, so that modes of alternating sign go too).
+    It stops when a block of sweeps has changed nothing by more than `target`, or rounding is all
+    that is left of the change. Between blocks y = G(x) it extrapolates (Anderson acceleration of
+    depth 1: Walker and Ni 2011; for value iteration Geist and Scherrer 2018), for each cost apart:
+
+      f = y - x,    c = <f - f', f> / <f - f', f - f'>,    next x = y - c (y - y')
+
+    with f', y' of the block before. A cost whose change has grown by this goes on without.
 
     Args:
       backups: the table.
@@ -77,53 +68,51 @@ def maximize(
       max_sweeps: sweeps at most.
       extrapolate: [] bool; False where the equation has more than one solution.
     """
-    num_costs = values.shape[1]
 
     def update(tile, values):
         q = bellman.backup(tile, values, gain_weight, prices)
         return bellman.best_allowed(q, bellman.own(tile, allowed))
 
     def body(carry):
-        first, last, _, iterations, sweeps = carry
+        values, last, least, barred, _, iterations, sweeps = carry
         count = jnp.minimum(_BLOCK, max_sweeps - sweeps)
-        before = jax.lax.fori_loop(1, count, lambda _, x: bellman.sweep(backups, update, x), first)
-        values = bellman.sweep(backups, update, before)
-        change = jnp.abs(values - before).max(axis=0)
+        swept = jax.lax.fori_loop(0, count, lambda _, x: bellman.sweep(backups, update, x), values)
+        difference = swept - values
+        change = jnp.abs(difference).max(axis=0)
         sweeps += count
-        done = change <= jnp.maximum(target, rounding(values))
+        done = change <= jnp.maximum(target, rounding(swept))
         iterations = jnp.where(done & (iterations == 0), sweeps, iterations)
         iterations = jnp.where(done, iterations, 0)
-        values, pace = extrapolated(first, values, last, done)
-        return values, pace, change, iterations, sweeps
+        barred |= change > _WORSE * least
+        step = jnp.where(done | barred, 0.0, _anderson(difference, last[1]))
+        values = swept - step * (swept - last[0])
+        least = jnp.minimum(least, change)
+        return values, (swept, difference), least, barred, change, iterations, sweeps
 
-    def extrapolated(first, values, last, done):
-        change = jnp.abs(values - first).max(axis=0)
-        total = (values - first).sum(axis=0)
-        ratio = change / last.change
-        apart = jnp.abs(ratio - last.ratio) + jnp.abs(ratio - total / last.total)
-        steady = (apart < _STEADY * ratio) & (ratio > _SLOW) & (ratio < 1.0)
-        barred = last.barred | (change > last.promised)
-        sure = extrapolate & ~done & ~barred & steady & last.steady
-        ahead = jnp.where(sure, ratio / (1.0 - jnp.where(sure, ratio, 0.0)), 0.0)
-        values = jax.lax.cond(sure.any(), lambda x: x + ahead * (x - first), lambda x: x, values)
-        restart = jnp.where(sure, jnp.inf, 1.0)
-        promised = jnp.where(sure, change * ratio, jnp.inf)
-        pace = _Pace(change * restart, total, ratio * restart, steady & ~sure, promised, barred)
-        return values, pace
-
-    unknown, no = jnp.full(num_costs, jnp.inf, values.dtype), jnp.zeros(num_costs, bool)
-    values, _, change, iterations, sweeps = jax.lax.while_loop(
-        lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
+    num_costs = values.shape[1]
+    unknown = jnp.full(num_costs, jnp.inf, values.dtype)
+    values, (swept, _), _, _, change, iterations, sweeps = jax.lax.while_loop(
+        lambda carry: (carry[6] < max_sweeps) & (carry[5] == 0).any(),
         body,
         (
             values,
-            _Pace(unknown, unknown, unknown, no, unknown, no),
+            (values, jnp.zeros_like(values)),
+            unknown,
+            jnp.broadcast_to(~extrapolate, num_costs),
             unknown,
             jnp.zeros(num_costs, jnp.int32),
             jnp.int32(0),
         ),
     )
-    return Reached(values, change, jnp.where(iterations > 0, iterations, sweeps))
+    return Reached(swept, change, jnp.where(iterations > 0, iterations, sweeps))
+
+
+def _anderson(difference: jax.Array, last: jax.Array) -> jax.Array:
+    """[R] c of the two changes [N, R]; 0 where they tell nothing, as in the first block."""
+    apart = difference - last
+    size = (apart * apart).sum(axis=0)
+    known = (size > 0) & (last != 0).any(axis=0)
+    return jnp.where(known, (apart * difference).sum(axis=0) / jnp.where(known, size, 1.0), 0.0)
 
 
 @jax.jit
@@ -155,8 +144,7 @@ class Choice(NamedTuple):
     """The policy that V and the least total usage call for."""
 
     policy: jax.Array  # [N, R] int8, of the actions that tie that of least total usage
-    residual: jax.Array  # [R] max |TV - V|
-    loss: jax.Array  # [R] max of TV - Q(s, policy)
+    defect: jax.Array  # [R] 2 max |TV - V| + max of TV - Q(s, policy) + rounding
 
 
 @jax.jit
@@ -185,7 +173,23 @@ def choose(
         most = jnp.where(better, u, most)
         policy = jnp.where(better, jnp.int8(a), policy)
         taken = jnp.where(better, x, taken)
-    return Choice(policy, jnp.abs(best - value).max(axis=0), (best - taken).max(axis=0))
+    residual, loss = jnp.abs(best - value).max(axis=0), (best - taken).max(axis=0)
+    return Choice(policy, 2 * residual + loss + rounding(value))
+
+
+@functools.partial(jax.jit, donate_argnames=("negative_total",))
+def split_usage(
+    value: jax.Array, negative_total: jax.Array, usage: tuple[jax.Array, ...], prices: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """S = V + r.M, and the usage of all K helps, given that of all but the last; [N, R] each."""
+    usage = (*usage, -negative_total - sum(usage))
+    return value + sum(r * m for r, m in zip(prices, usage, strict=True)), usage
+
+
+@jax.jit
+def only_action(policy: jax.Array, offered: jax.Array) -> jax.Array:
+    """[N, R] bit masks, of the type of `offered`, that allow what the policy does."""
+    return jnp.ones((), offered.dtype) << policy.astype(offered.dtype)
 
 
 def rounding(values: jax.Array) -> jax.Array:

@@ -138,24 +138,22 @@ def solve(
       costs: [R, K].
       tolerance: for the bound.
       max_sweeps: sweeps at most for V, and for usage.
-      start: V and total usage [N, R] to begin at; zeros if None.
+      start: V and minus the total usage, [N, R], to begin at; zeros if None.
       devices: to split the costs over, R a multiple of their number.
     """
     backups, dtype = problem.backups, problem.dtype
     shape = (problem.num_nodes, len(costs))
-    prices = jnp.asarray(costs.T, dtype)
-    offered = jnp.tile(backups.offered[:, None], (1, len(costs)))
-    if start is None:
-        start = (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-    value, total = start
+    prices = np.ascontiguousarray(costs.T, dtype)
+    offered = np.repeat(np.asarray(backups.offered)[:, None], len(costs), axis=1)
+    value, negative = (np.zeros(shape, dtype), np.zeros(shape, dtype)) if start is None else start
+    place = None
     if devices is not None:
         mesh = jax.sharding.Mesh(np.array(devices), ("costs",))
-        split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "costs"))
+        place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "costs"))
         whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        prices, offered, value, total = jax.device_put((prices, offered, value, total), split)
         backups = jax.device_put(backups, whole)
-    negative = -total
-    ones, no_gain, gain = jnp.ones_like(prices), jnp.zeros((), dtype), jnp.ones((), dtype)
+    prices, offered, value, negative = jax.device_put((prices, offered, value, negative), place)
+    ones, no_gain, gain = np.ones(prices.shape, dtype), dtype.type(0), dtype.type(1)
     proven = np.isfinite(problem.steps)
     target = tolerance / (4 * (problem.steps if proven else _FIRST_GUESS))
     iterations = np.zeros(len(costs), np.int32)
@@ -178,23 +176,22 @@ def solve(
         value = reached.values
         q = rules.action_values(backups, value, gain, prices)
         tied = rules.tied_actions(backups.offered, q, target)
-        del q  # as large as all values together
         used = maximize(negative, tied, no_gain, ones, target, max_sweeps)
         negative = used.values
         choice = rules.choose(
             backups.offered,
             value,
-            rules.action_values(backups, value, gain, prices),
+            q,
             rules.action_values(backups, negative, no_gain, ones),
             target,
         )
         iterations += np.asarray(reached.iterations)
-        defect = 2 * choice.residual + choice.loss + rules.rounding(value)
+        defect = np.asarray(choice.defect, np.float64)
         if proven:
-            bound = problem.steps * np.asarray(defect, np.float64)
+            bound = problem.steps * defect
             break
-        weight = rules.price_certificate(backups, value, prices, defect)
-        bound = 4.0 * np.asarray(defect * weight, np.float64)
+        weight = rules.price_certificate(backups, value, prices, choice.defect)
+        bound = 4.0 * defect * np.asarray(weight, np.float64)
         free = (costs == 0).all(axis=1)
         if free.any() and not np.isfinite(bound[free]).all():
             bound[free] = _bound_at_no_cost(problem, np.asarray(value[:, free]), tolerance)
@@ -202,21 +199,20 @@ def solve(
             break
         target /= 16.0
 
+    def follow(gain_weight, prices):
+        chosen = rules.only_action(choice.policy, backups.offered)
+        begin = jax.device_put(np.zeros(shape, dtype), place)
+        return maximize(begin, chosen, gain_weight, prices, target, max_sweeps).values
+
     usage = []  # of each help but the last, to which the rest of the total belongs
-    masks = bellman.mask_type(backups.num_actions)
-    chosen = masks(1) << choice.policy.astype(masks)
     for k in range(len(prices) - 1):
-        one_call = jnp.zeros_like(prices).at[k].set(-1.0)
-        found = maximize(jnp.zeros_like(value), chosen, no_gain, one_call, target, max_sweeps)
-        usage.append(found.values)
-    usage.append(-negative - sum(usage))
-    if costs.max() <= _EXACT_COST:
-        success = value + sum(r * m for r, m in zip(prices, usage, strict=True))
-    else:  # S = V + r.M would lose the digits that r.M has more than S
-        free = jnp.zeros_like(prices)
-        found = maximize(jnp.zeros_like(value), chosen, gain, free, target, max_sweeps)
-        success = found.values
-    return Block(costs, value, success, tuple(usage), choice.policy, bound, iterations)
+        one_call = np.zeros(prices.shape, dtype)
+        one_call[k] = -1.0
+        usage.append(follow(no_gain, one_call))
+    success, usage = rules.split_usage(value, negative, tuple(usage), prices)
+    if costs.max() > _EXACT_COST:  # S = V + r.M would lose the digits that r.M has more than S
+        success = follow(gain, np.zeros(prices.shape, dtype))
+    return Block(costs, value, success, usage, choice.policy, bound, iterations)
 
 
 def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> np.ndarray:
