@@ -86,8 +86,7 @@ def evaluate(
     Args:
       table: the problem.
       policy: deterministic, integers [S] or, for R policies, [S, R]; or stochastic, floats [S, A]
-      or
-        [S, A, R] that sum to one over A. Where a state has no action its policy is not read.
+        or [S, A, R] that sum to one over A. Where a state has no action its policy is not read.
       discount: gamma in (0, 1].
       tolerance: sweeps stop when none changes by more than this times (1 - gamma), at least 1e-3 of
         it.
@@ -99,9 +98,9 @@ def evaluate(
     discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
     tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
     dtype, context = solver.precision(dtype)
-    mixture, is_batch = check_policy(table, policy)
+    batch, is_batch = check_policy(table, policy)
     target = tolerance * max(1.0 - discount, 1e-3)
-    num_policies = mixture.shape[2]
+    num_policies = batch.shape[-1]
     size = min(num_policies, max(_MIN_CHUNK, _CHUNK_ELEMENTS // table.layout.num_nodes))
     parts = []
     with context:
@@ -110,7 +109,8 @@ def evaluate(
         )
         for first in range(0, num_policies, size):
             columns = np.minimum(np.arange(first, first + size), num_policies - 1)
-            part = _evaluate(table, backups, mixture[:, :, columns], discount, target, dtype)
+            mixture = _mixture(table, batch[..., columns])
+            part = _evaluate(table, backups, mixture, discount, target, dtype)
             parts.append([array[:, : num_policies - first] for array in part])
     success, usage = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     success[table.terminal == 1] = 1.0
@@ -169,7 +169,7 @@ def action_values(
 
 
 def check_policy(table: TransitionTable, policy: Any) -> tuple[np.ndarray, bool]:
-    """The policy as weights [S, A, R], and whether it was a batch."""
+    """The policies as integers [S, R] or weights [S, A, R], and whether it was a batch."""
     policy = np.asarray(policy)
     num_states, num_actions = table.available.shape
     acts = table.available.any(axis=1)
@@ -183,33 +183,43 @@ def check_policy(table: TransitionTable, policy: Any) -> tuple[np.ndarray, bool]
             f"A = {num_actions}, got shape {policy.shape} of {policy.dtype}."
         )
     is_batch = policy.ndim == len(lead) + 1
+    read = acts.reshape(-1, *[1] * (policy.ndim - 1))
     if deterministic:
-        bad = acts.reshape(-1, *[1] * (policy.ndim - 1)) & ((policy < 0) | (policy >= num_actions))
-        checks.first("policy", policy, bad, f"an action in 0..{num_actions - 1}")
+        off = read & ((policy < 0) | (policy >= num_actions))
+        checks.first("policy", policy, off, f"an action in 0..{num_actions - 1}")
         batch = policy.reshape(num_states, -1)
-        actions = np.arange(num_actions)[None, :, None]
-        mixture = ((batch[:, None] == actions) & acts[:, None, None]).astype(np.float64)
+        inside = np.where(acts[:, None], batch, 0)
+        taken = acts[:, None] & ~np.take_along_axis(table.available, inside, axis=1)
     else:
-        batch = policy.reshape(num_states, num_actions, -1).astype(np.float64)
-        read = acts.reshape(-1, *[1] * (policy.ndim - 1))
         off = read & ~((policy >= 0) & (policy <= 1.0 + _SUM_TOLERANCE))
         checks.first("policy", policy, off, "a number in [0, 1]")
-        mixture = np.where(acts[:, None, None], batch, 0.0)
-        total = mixture.sum(axis=1)
+        batch = policy.reshape(num_states, num_actions, -1)
+        total = batch.sum(axis=1, dtype=np.float64)
         off = acts[:, None] & (np.abs(total - 1.0) > _SUM_TOLERANCE)
         if off.any():
             s, j = np.argwhere(off)[0]
             where = f"policy[{s}, :, {j}]" if is_batch else f"policy[{s}]"
             raise ValueError(f"{where} sums to {total[s, j]}, expected 1 within {_SUM_TOLERANCE}.")
-    taken = (mixture > 0) & ~table.available[:, :, None]
+        taken = acts[:, None] & ((batch > 0) & ~table.available[:, :, None]).any(axis=1)
     if taken.any():
-        s, a, j = np.argwhere(taken)[0]
+        s, j = np.argwhere(taken)[0]
         where = f"policy[{s}, {j}]" if is_batch else f"policy[{s}]"
+        weights = (batch[s, j] == np.arange(num_actions)) if deterministic else batch[s, :, j] > 0
         raise ValueError(
-            f"{where} takes action {a}, which is not available in state {s}; expected one of "
+            f"{where} takes action {np.flatnonzero(weights & ~table.available[s])[0]}, which is "
+            f"not available in state {s}; expected one of "
             f"{np.flatnonzero(table.available[s]).tolist()}."
         )
-    return mixture, is_batch
+    return batch, is_batch
+
+
+def _mixture(table: TransitionTable, batch: np.ndarray) -> np.ndarray:
+    """[S, A, R] weights of policies that `check_policy` let pass; 0 where there is no action."""
+    acts = table.available.any(axis=1)
+    if batch.ndim == 3:
+        return np.where(acts[:, None, None], batch.astype(np.float64), 0.0)
+    actions = np.arange(table.num_actions)[None, :, None]
+    return ((batch[:, None] == actions) & acts[:, None, None]).astype(np.float64)
 
 
 def _evaluate(table, backups, mixture, discount, target, dtype):
