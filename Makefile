@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Extras to install beside those that all tests need: EXTRAS=parity compares with PyTorch.
+EXTRAS ?=
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip
@@ -18,7 +20,7 @@ TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
 
 test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
 	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
-		--doctest-modules --pyargs tests core $(ARGS)
+		--doctest-modules --pyargs tests core adapters models $(ARGS)
 
 run: $(VENV)/.installed ## What budgets buy on a synthetic table, into results/. ARGS go to the script.
 	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.solve --synthetic=1000 --budget=0.5,1,2 \
@@ -59,6 +61,8 @@ $(VENV)/.installed: $(SOURCES) constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) --only-binary=mdpsolver,stormpy --no-build-isolation \
 		"$$(echo $(VENV)/wheel/selfreg-*.whl)[bench]" \
 		|| echo "Not all of the extra bench is to be had here: tests that need what is missing are skipped."
+	@test -z "$(EXTRAS)" || $(INSTALL) "$$(echo $(VENV)/wheel/selfreg-*.whl)[$(EXTRAS)]" \
+		|| echo "Not all of $(EXTRAS) is to be had here: tests that need what is missing are skipped."
 	mkdir -p $(RUN)
 	ln -sfn ../../tests $(RUN)/tests
 	touch $@
