@@ -1,0 +1,249 @@
+"""Worlds, actors and interventions by the names that scripts take on the command line.
+
+world         sif                       the simulated SIF
+              MODULE:FUNCTION           FUNCTION() gives a world of your own
+actor         greedy, reasoner, oracle  scripted, in SIF only
+              openai:MODEL              any server that speaks Chat Completions
+              openai:MODEL@URL          on another server than --base_url
+              MODULE:FUNCTION           FUNCTION(world) gives an actor of your own
+intervention  any of the actors         or FUNCTION(world) gives an intervention of your own
+              search                    depth-1 search around the base actor at temperature 1,
+                                        which --proposer names if it is not openai:MODEL;
+                                        needs --scorer=MODULE:FUNCTION, where FUNCTION(world)
+                                        gives Q
+              person                    at this terminal; the base actor acts where they skip
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adapters.interventions import ByActor
+from adapters.memo import Memoised
+from adapters.person import Person
+from adapters.protocols import Actor, Intervention, World
+from adapters.reply_cache import ReplyCache
+from adapters.search import CANDIDATES, Search
+from adapters.shared_spending import Share, account
+from adapters.sif.world import SifWorld
+from adapters.spending import Prices, Spending
+
+if TYPE_CHECKING:
+    from adapters.openai_actor import OpenAIActor
+
+_SCRIPTED = {
+    "greedy": "adapters.sif.scripted:ScriptedGreedy",
+    "reasoner": "adapters.sif.scripted:ScriptedReasoner",
+    "oracle": "adapters.sif.oracle:ScriptedOracle",
+}
+_REMEMBERED = 100_000  # states of which a model's reply is kept in memory
+
+
+def make_world(name: str, *, history_in_key: bool = False) -> World:
+    """The world of that name.
+
+    Args:
+      name: sif or MODULE:FUNCTION.
+      history_in_key: as `SifWorld`; for SIF only.
+
+    Raises:
+      ValueError: there is none.
+    """
+    return SifWorld(history_in_key=history_in_key) if name == "sif" else make(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Servers:
+    """How models behind servers are called; see `adapters.openai_actor.OpenAIActor`.
+
+    Attributes:
+      base_url, api_key_env, max_tokens, style, concurrency: as there.
+      cache: file of the answers, None for none.
+      prices: by model; empty where nothing is billed.
+      max_calls, max_money: of all models together.
+    """
+
+    base_url: str | None = None
+    api_key_env: str | None = "OPENAI_API_KEY"
+    max_tokens: int = 300
+    style: str = "full"
+    concurrency: int = 16
+    cache: str | None = None
+    prices: Mapping[str, Prices] = dataclasses.field(default_factory=dict)
+    max_calls: int | None = None
+    max_money: float | None = None
+
+
+class Model(NamedTuple):
+    """An actor behind a server, and how often it is called in a turn that it plays."""
+
+    actor: "OpenAIActor"
+    calls: int
+
+
+class Players:
+    """Makes what the names say. Leaving its `with` statement closes what has to be closed.
+
+    Attributes:
+      world: where they play.
+      config: of each actor and intervention made, by the name it was given: what a folder of
+        rollouts should say about it, JSON values.
+      models: those that are behind servers, by the same names.
+      spending: what all models spent together.
+    """
+
+    def __init__(self, world: World, servers: Servers):
+        """Starts with none.
+
+        Raises:
+          ValueError: a limit is out of range, or money is limited and there are no prices.
+        """
+        self.world = world
+        self.config: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, Model] = {}
+        self._servers, self._stack = servers, contextlib.ExitStack()
+        self._cache: ReplyCache | None = None
+        if servers.max_money is not None and not servers.prices:
+            raise ValueError("money is limited, expected prices of the models")
+        if servers.prices:
+            self.spending = account(servers.max_calls, servers.max_money)
+        else:
+            self.spending = Spending(max_calls=servers.max_calls)
+
+    def actor(self, name: str) -> Actor:
+        """The actor of that name.
+
+        Raises:
+          ValueError: there is none, or it cannot be made; says why.
+        """
+        if name.startswith("openai:"):
+            model = self._model(name, temperature=0.0)
+            self.models[name] = Model(model, 1)
+            self.config[name] = self._description(model)
+            return Memoised(model, _REMEMBERED)
+        found = self._own(name)
+        if not hasattr(found, "act") or not hasattr(found, "temperature"):
+            raise ValueError(f"{name!r} gives {type(found).__name__}, expected an actor")
+        self.config[name] = self._description(found)
+        return found
+
+    def intervention(
+        self,
+        name: str,
+        base: Actor,
+        base_name: str,
+        *,
+        proposer: str | None = None,
+        scorer: str | None = None,
+    ) -> Intervention:
+        """The intervention of that name.
+
+        Args:
+          name: of the intervention.
+          base, base_name: the base actor: who is searched around, and acts where a person skips.
+          proposer, scorer: names, for search.
+
+        Raises:
+          ValueError: there is none, or it cannot be made; says why.
+        """
+        if name == "search":
+            return self._search(base_name, proposer, scorer)
+        if name == "person":
+            found: Any = Person(base)
+        elif name.startswith("openai:"):
+            return ByActor(self.actor(name))
+        else:
+            found = self._own(name)
+        if not hasattr(found, "act"):
+            raise ValueError(f"{name!r} gives {type(found).__name__}, expected an intervention")
+        self.config[name] = self._description(found)
+        return found if hasattr(found, "start") else ByActor(found)
+
+    def __enter__(self) -> "Players":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def _search(self, base_name: str, proposer: str | None, scorer: str | None) -> Search:
+        if scorer is None:
+            raise ValueError("search needs a scorer, expected MODULE:FUNCTION")
+        if proposer is None and base_name.startswith("openai:"):
+            proposing: Any = self._model(base_name, temperature=1.0)
+            self.models["search"] = Model(proposing, CANDIDATES)
+        else:
+            proposing = make(
+                _SCRIPTED.get(proposer or base_name, proposer or base_name), self.world
+            )
+        found = Search(proposing, make(scorer, self.world))
+        described = dict(proposer=self._description(proposing), scorer=scorer)
+        self.config["search"] = self._description(found) | described
+        return found
+
+    def _model(self, name: str, temperature: float) -> "OpenAIActor":
+        from adapters.openai_actor import OpenAIActor  # takes the openai client
+
+        servers = self._servers
+        model, _, url = name.removeprefix("openai:").partition("@")
+        if servers.prices and model not in servers.prices:
+            raise ValueError(
+                f"there are prices of {sorted(servers.prices)}, expected {model!r} too"
+            )
+        if self._cache is None and servers.cache is not None:
+            pathlib.Path(servers.cache).parent.mkdir(parents=True, exist_ok=True)
+            self._cache = self._stack.enter_context(ReplyCache(servers.cache))
+        prices = servers.prices.get(model)
+        actor = OpenAIActor(
+            model,
+            base_url=url or servers.base_url,
+            api_key_env=servers.api_key_env,
+            temperature=temperature,
+            max_tokens=servers.max_tokens,
+            style=servers.style,
+            concurrency=servers.concurrency,
+            cache=self._cache,
+            spending=Share(self.spending, prices) if prices else self.spending,
+        )
+        return self._stack.enter_context(actor)
+
+    def _own(self, name: str) -> Any:
+        scripted, _, dial = name.partition(":")
+        if scripted not in _SCRIPTED:
+            return make(name, self.world)
+        try:
+            return make(_SCRIPTED[scripted], *([float(dial)] if dial else []))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name!r}: {error}") from error
+
+    def _description(self, player: Any) -> dict[str, Any]:
+        """What rollouts say about a player: its name, and all that changes what it answers."""
+        found: dict[str, Any] = {"name": player.name}
+        if hasattr(player, "temperature"):
+            found["temperature"] = player.temperature
+        if hasattr(player, "base_url"):
+            found |= dict(
+                base_url=player.base_url,
+                max_tokens=self._servers.max_tokens,
+                reads=self._servers.style,
+            )
+        return found | dict(getattr(player, "config", {}))
+
+
+def make(name: str, *arguments: Any) -> Any:
+    """What MODULE:FUNCTION returns.
+
+    Raises:
+      ValueError: there is no such module or function.
+    """
+    module, colon, function = name.partition(":")
+    if not (module and colon and function):
+        known = ", ".join(_SCRIPTED)
+        raise ValueError(f"{name!r} is none of {known}, openai:MODEL or MODULE:FUNCTION")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name!r}: {error}") from error
+    return found(*arguments)

@@ -1,0 +1,131 @@
+"""Worlds, actors and interventions by name."""
+
+import pytest
+
+from adapters.interventions import ByActor
+from adapters.person import Person
+from adapters.search import Search
+from adapters.spending import Prices
+from experiments.players import Players, Servers, make_world
+from tests.adapters.chat_server import ChatServer
+from tests.adapters.doors import Doors, Noting
+
+DOORS = "tests.adapters.doors:"
+
+
+@pytest.fixture
+def players():
+    with Players(Doors(), Servers(api_key_env=None)) as made:
+        yield made
+
+
+def noting(world):
+    return Noting()
+
+
+def scorer(world):
+    return lambda states, actions: [0.5] * len(states)
+
+
+HERE = f"{__name__}:"
+
+
+def test_one_of_your_own_is_made_from_the_world(players):
+    actor = players.actor(f"{DOORS}greedy")
+    assert (actor.name, actor.temperature) == ("greedy", 0.0)
+    assert players.config == {f"{DOORS}greedy": {"name": "greedy", "temperature": 0.0}}
+
+
+def test_an_actor_helps_and_an_intervention_stays_what_it_is(players):
+    base = players.actor(f"{DOORS}greedy")
+    help = players.intervention(f"{DOORS}oracle", base, f"{DOORS}greedy")
+    assert isinstance(help, ByActor) and help.name == "oracle"
+    assert isinstance(players.intervention(f"{HERE}noting", base, "base"), Noting)
+    assert isinstance(players.intervention("person", base, "base"), Person)
+
+
+def test_search_takes_a_scorer_and_a_proposer(players):
+    base = players.actor(f"{DOORS}greedy")
+    how = dict(scorer=f"{HERE}scorer", proposer=f"{DOORS}guesser")
+    search = players.intervention("search", base, f"{DOORS}greedy", **how)
+    assert isinstance(search, Search)
+    assert players.config["search"] == {
+        "name": "search(guesser)",
+        "candidates": 5,
+        "c": 0.25,
+        "root": True,
+        "proposer": {"name": "guesser", "temperature": 1.0},
+        "scorer": f"{HERE}scorer",
+    }
+
+
+def test_sif_is_a_world_and_has_its_actors():
+    world = make_world("sif", history_in_key=True)
+    assert world.config["history_in_key"] is True
+    with Players(world, Servers()) as players:
+        for name in ("greedy", "reasoner", "oracle"):
+            actor = players.actor(name)
+            state = world.reset("pnp/train/0")
+            assert actor.act([state], [0])[0].action in state.actions
+            assert players.config[name]["name"] == actor.name
+        players.actor("reasoner:0.125")
+        assert players.config["reasoner:0.125"]["dial"] == 0.125
+
+
+def test_models_are_asked_once_in_a_state_and_share_a_limit(tmp_path):
+    prices = {"small": Prices(1.0, 1.0), "large": Prices(2.0, 2.0)}
+    state = Doors().reset("doors/train/0")
+    with ChatServer(reply=lambda call: "Action: door 1") as server:
+        servers = Servers(
+            base_url=server.base_url, api_key_env=None, prices=prices, cache=str(tmp_path / "c")
+        )
+        with Players(Doors(), servers) as players:
+            base = players.actor("openai:small")
+            help = players.intervention(f"openai:large@{server.base_url}", base, "openai:small")
+            for _ in range(2):
+                (reply,) = base.act([state], [0])
+                assert reply.action == "door 1"
+            help.act([state], [None], [0])
+            assert players.spending.spent.calls == 2
+            assert players.spending.spent.money == pytest.approx(15e-6 + 30e-6)
+            search = players.intervention("search", base, "openai:small", scorer=f"{HERE}scorer")
+            search.act([state], [search.start()], [0])
+            assert players.models["search"].calls == 5
+            assert players.spending.spent.calls == 7
+    assert [call.body["temperature"] for call in server.calls] == [0.0, 0.0] + [1.0] * 5
+    assert [call.body["model"] for call in server.calls] == ["small", "large"] + ["small"] * 5
+    assert players.config["openai:small"] == {
+        "name": "small",
+        "temperature": 0.0,
+        "base_url": server.base_url,
+        "max_tokens": 300,
+        "reads": "full",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.actor("clever"), "'clever' is none of greedy, reasoner, oracle"),
+        (lambda p: p.actor("greedy:2"), "'greedy:2': dial is 2.0"),
+        (lambda p: p.actor("oracle:0.5"), "'oracle:0.5': ScriptedOracle.* takes no arguments"),
+        (lambda p: p.actor("nowhere:x"), "'nowhere:x': No module named 'nowhere'"),
+        (lambda p: p.actor(f"{DOORS}x"), "has no attribute 'x'"),
+        (lambda p: p.actor(f"{HERE}scorer"), "gives function, expected an actor"),
+        (lambda p: p.intervention(f"{HERE}scorer", None, "b"), "expected an intervention"),
+        (lambda p: p.intervention("search", None, "b"), "search needs a scorer"),
+        (
+            lambda p: p.intervention("search", None, f"{DOORS}greedy", scorer=f"{HERE}scorer"),
+            "'greedy' has temperature 0.0",
+        ),
+        (lambda p: make_world("sif2"), "'sif2' is none of"),
+        (lambda p: Players(p.world, Servers(max_money=1.0)), "expected prices of the models"),
+        (
+            lambda p: Players(p.world, Servers(prices={"a": Prices(1, 1)})).actor("openai:b"),
+            r"prices of \['a'\], expected 'b' too",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_named(players, make, message):
+    with pytest.raises(ValueError, match=message):
+        make(players)
