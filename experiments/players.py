@@ -175,9 +175,7 @@ class Players:
             proposing: Any = self._model(base_name, temperature=1.0)
             self.models["search"] = Model(proposing, CANDIDATES)
         else:
-            proposing = make(
-                _SCRIPTED.get(proposer or base_name, proposer or base_name), self.world
-            )
+            proposing = self._own(proposer or base_name)
         found = Search(proposing, make(scorer, self.world))
         described = dict(proposer=self._description(proposing), scorer=scorer)
         self.config["search"] = self._description(found) | described

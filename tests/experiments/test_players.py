@@ -59,6 +59,12 @@ def test_search_takes_a_scorer_and_a_proposer(players):
     }
 
 
+def test_a_scripted_proposer_is_refused_as_it_always_proposes_the_same(players):
+    how = dict(scorer=f"{HERE}scorer", proposer="greedy:0.1")
+    with pytest.raises(ValueError, match="'greedy' has temperature 0"):
+        players.intervention("search", players.actor("greedy"), "greedy", **how)
+
+
 def test_sif_is_a_world_and_has_its_actors():
     world = make_world("sif", history_in_key=True)
     assert world.config["history_in_key"] is True
