@@ -5,13 +5,11 @@ request is a JSON object with the fields of `Cell`; the answer is a JSON file, f
 to the standard streams as they like.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import json
 import os
 import pathlib
-import resource
 import statistics
 import sys
 import time
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from experiments import peers
+from experiments.bench.measure import forget_peak_memory, peak_memory
 from experiments.instances import Instance
 
 SWEEP = "core.dp.sweep"
@@ -168,28 +167,9 @@ def _load(cell: Cell) -> tuple[Instance, peers.Problem, Callable[[], int]]:
     """The instance, its problem, and what later says how much memory was added at the peak."""
     instance = Instance.load(pathlib.Path(cell.instance))
     problem = peers.from_instance(instance)
-    _forget_peak_memory()
-    baseline = _peak_memory()
-    return instance, problem, lambda: _peak_memory() - baseline
-
-
-def _peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes.
-
-    Linux passes ru_maxrss on from the process that started this one; its VmHWM does not.
-    """
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _forget_peak_memory() -> None:
-    """Sets the peak back to what is held now, where the system can: what came before is past."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    forget_peak_memory()
+    baseline = peak_memory()
+    return instance, problem, lambda: peak_memory() - baseline
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, dict[str, float]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.bench.cell import FRONTIER, SWEEP
+from experiments.bench.tables import table
 
 _ITEM_BYTES = {"float32": 4, "float64": 8}
 _INDEX_BYTES = 4
@@ -90,7 +91,7 @@ def _solver_table(
             row += ["", "", ""]
         row += [_difference(cell.get(key)) for key in ("start_difference", "value_difference")]
         rows.append(row)
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def _compile_table(cells: Iterable[Mapping[str, Any]], clock: str) -> str:
@@ -105,7 +106,7 @@ def _compile_table(cells: Iterable[Mapping[str, Any]], clock: str) -> str:
         for cell in cells
         if cell["solver"] == SWEEP and cell["status"] == "ok"
     ]
-    return _table(["instance", "costs", "dtype", "cold - warm"], rows)
+    return table(["instance", "costs", "dtype", "cold - warm"], rows)
 
 
 def _frontier_table(cells: Iterable[Mapping[str, Any]], clock: str) -> str:
@@ -121,23 +122,11 @@ def _frontier_table(cells: Iterable[Mapping[str, Any]], clock: str) -> str:
         row += [f"{cell['vertices']}", f"{cell['gap_left']:.1g}"]
         row += [_seconds(cell["cold"][clock]), _seconds(cell["warm"][clock])]
         rows.append([*row, f"{cell['peak_bytes'] / 1e6:.0f}"])
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
-def _section(title: str, table: str) -> list[str]:
-    return [f"## {title}\n\n{table}"] if table else []
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table with columns of equal width; empty without rows."""
-    if not rows:
-        return ""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    lines = [titles, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
+def _section(title: str, content: str) -> list[str]:
+    return [f"## {title}\n\n{content}"] if content else []
 
 
 def _seconds(seconds: float | None) -> str:

@@ -4,13 +4,11 @@ import dataclasses
 import json
 import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from experiments import peers
-from experiments.bench.cell import Cell
+from experiments.bench.measure import ask
 from experiments.bench.tasks import Task
 from experiments.instances import FAMILIES, Instance
 
@@ -106,14 +104,12 @@ class Runner:
 
     def _measured(self, task: Task) -> dict[str, Any]:
         instance = self._instance(task)
-        answer = self.folder / "answer.json"
         values = self.folder / f"{task.instance}-{task.num_costs}.npy"
         is_reference = task.solver == self.reference
         limit = self.limit * (_REFERENCE_PATIENCE if is_reference else 1)
-        cell = Cell(
+        request = dict(
             solver=task.solver,
             instance=str(instance),
-            answer=str(answer),
             core=self.core,
             budget=self.limit / 4,
             num_costs=task.num_costs,
@@ -122,24 +118,13 @@ class Runner:
             reference=str(values) if values.exists() and not is_reference else None,
             save_values=str(values) if is_reference else None,
         )
-        try:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "experiments.bench.cell",
-                    json.dumps(dataclasses.asdict(cell)),
-                ],
-                env=os.environ | _ONE_THREAD | {"JAX_PLATFORMS": self.platform},
-                capture_output=True,
-                text=True,
-                timeout=limit,
-            )
-        except subprocess.TimeoutExpired:
-            return {"status": f"> {limit:g} s", "limit": self.limit}
-        if done.returncode:
-            return {"status": "failed", "reason": _reason(done)}
-        return {"status": "ok"} | json.loads(answer.read_text())
+        given = ask(
+            "experiments.bench.cell",
+            request,
+            limit=limit,
+            env=os.environ | _ONE_THREAD | {"JAX_PLATFORMS": self.platform},
+        )
+        return given | {"limit": self.limit} if given["status"].startswith(">") else given
 
     def _instance(self, task: Task) -> pathlib.Path:
         """The file of the task's instance; the folder keeps one instance at a time."""
@@ -178,10 +163,3 @@ def _out_of_question(task: Task) -> dict[str, Any] | None:
     if peer and peer.max_states and task.size > peer.max_states:
         return {"status": f"more than {peer.max_states:,} states"}
     return None
-
-
-def _reason(done: subprocess.CompletedProcess) -> str:
-    if done.returncode < 0:
-        return f"killed by signal {-done.returncode}" + " (memory?)" * (done.returncode == -9)
-    lines = done.stderr.strip().splitlines()
-    return lines[-1][:200] if lines else f"exit status {done.returncode}"

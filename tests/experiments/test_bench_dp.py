@@ -76,6 +76,7 @@ def test_reference_is_measured_though_not_asked_for():
     assert {task.solver for task in plan} == {"scipy"}
 
 
+@pytest.mark.skipif(not peers.PEERS["numba-many"].installed(), reason="numba is not installed")
 def test_finished_tasks_are_kept_over_a_restart(tmp_path):
     plan = small_plan(sizes=[100], families=["random"], dtypes=[], frontier_sizes=[])
     first = make_runner(tmp_path)
@@ -222,12 +223,12 @@ def test_peak_memory_is_that_of_the_process_from_now_on():
     ballast = np.ones(2**25)
     code = """if True:
         import numpy
-        from experiments.bench import cell
+        from experiments.bench.measure import forget_peak_memory, peak_memory
         numpy.ones(2**24)
-        cell._forget_peak_memory()
-        before = cell._peak_memory()
+        forget_peak_memory()
+        before = peak_memory()
         array = numpy.ones(2**23)
-        print((cell._peak_memory() - before) / array.nbytes)
+        print((peak_memory() - before) / array.nbytes)
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert 0.9 < float(done.stdout) < 1.5, (done, ballast.nbytes)
