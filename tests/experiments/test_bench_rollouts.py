@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import mmap
 import pathlib
 import socket
 import subprocess
@@ -209,12 +210,13 @@ def test_a_measurement_that_fails_says_why(tmp_path):
     not pathlib.Path("/proc/self/clear_refs").exists(), reason="the peak cannot be set back here"
 )
 def test_meter_adds_up_pieces_and_counts_the_memory_of_the_work_alone():
-    before = bytes(1 << 26)
-    del before
+    mmap.mmap(-1, 1 << 26).close()
     meter, held = Meter(), []
     for _ in range(2):
-        with meter:
-            held.append(b"x" * (1 << 24))
+        with meter:  # pages of its own: the heap may have room left from other tests
+            held.append(mmap.mmap(-1, 1 << 24))
+            for _ in range(16):
+                held[-1].write(b"x" * (1 << 20))
     first = meter.result(2, "two pieces")
     assert (first["count"], first["note"]) == (2, "two pieces")
     assert 0.9 < first["added_bytes"] / (2 << 24) < 1.5
