@@ -1,0 +1,129 @@
+"""Outputs of a headed model at every read of many documents, one pass a document.
+
+A transcript of n states costs one pass over its text (see `models.documents.state_documents`), not
+one over the text of each state.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+
+from models import sharding
+from models.documents import Document
+from models.heads import HeadedLlama
+from models.packing import Shape, assemble, check_documents, check_fits, most_reads, pack
+
+_ROWS_STEP = 8  # batches have batch_tokens / length rows, an eighth of that, ... or one
+
+
+class Scorer:
+    """Scores documents; compiles once for each shape of batch that it meets.
+
+    The weights are those that the model had when the scorer was made.
+    """
+
+    def __init__(
+        self,
+        model: HeadedLlama,
+        *,
+        row_lengths: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096),
+        batch_tokens: int = 8192,
+    ):
+        """Takes the weights.
+
+        Args:
+          model: a decoder and its head.
+          row_lengths: that rows may have; a document goes into the shortest one that holds it.
+          batch_tokens: tokens in a full batch, padding included.
+        """
+        self._config = model.config
+        self._head = model.head.config
+        self._mesh = model.execution.mesh
+        self._row_lengths = sorted(row_lengths)
+        self._batch_tokens = batch_tokens
+        axes = () if self._mesh is None else sharding.BATCH
+        self._devices = math.prod(self._mesh.shape[axis] for axis in axes)
+        graphdef, self._weights = nnx.split(model)
+        if self._mesh is not None:
+            self._weights = jax.device_put(
+                self._weights, sharding.shardings(self._weights, self._mesh)
+            )
+        self._run = jax.jit(lambda weights, *batch: nnx.merge(graphdef, weights)(*batch))
+
+    def __call__(self, documents: Sequence[Document]) -> list[np.ndarray]:
+        """float32 [R, num_outputs] for each document, in order.
+
+        Raises:
+          ValueError: there are none, one is too long, holds an unknown token, or its features are
+            not what the head reads. Names the document.
+        """
+        check_documents(documents)
+        check_fits(documents, self._config)
+        lengths = np.array([len(document.tokens) for document in documents])
+        if lengths[longest := int(lengths.argmax())] > self._row_lengths[-1]:
+            raise ValueError(
+                f"{documents[longest].name}: {lengths[longest]} tokens, expected at most "
+                f"{self._row_lengths[-1]}, the longest row"
+            )
+        if (found := documents[0].features.shape[1]) != self._head.num_features:
+            raise ValueError(
+                f"{documents[0].name}: {found} features, expected {self._head.num_features}"
+            )
+        rows = pack(lengths, self._row_lengths)
+        scores: list[np.ndarray | None] = [None] * len(documents)
+        pending = None
+        for length in sorted({row.length for row in rows}):
+            members = [row.members for row in rows if row.length == length]
+            # Wide enough for nearly all, so that it is the same the next time.
+            reads = max(_power_of_two(most_reads(documents, members)), length // 2)
+            for chosen in self._batches(members, length):
+                shape = Shape(self._batch_rows(len(chosen), length), length, reads)
+                outputs = self._outputs(assemble(documents, chosen, shape))
+                # One batch late: the next one is under way while this one is read.
+                if pending is not None:
+                    _take(documents, *pending, scores)
+                pending = chosen, outputs
+        _take(documents, *pending, scores)
+        return scores
+
+    @property
+    def num_compiled(self) -> int:
+        """Shapes of batches met so far."""
+        return self._run._cache_size()
+
+    def _outputs(self, batch):
+        arrays = batch.tokens, batch.segments, batch.reads, batch.features
+        if self._mesh is not None:
+            arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
+        return self._run(self._weights, *arrays)
+
+    def _full(self, length: int) -> int:
+        return max(self._batch_tokens // (length * self._devices), 1) * self._devices
+
+    def _batches(self, rows: list[list[int]], length: int):
+        full = self._full(length)
+        return [rows[start : start + full] for start in range(0, len(rows), full)]
+
+    def _batch_rows(self, count: int, length: int) -> int:
+        """The smallest of full, full / 8, full / 64, ... that is `count` or more."""
+        rows = self._full(length)
+        while rows % (_ROWS_STEP * self._devices) == 0 and rows // _ROWS_STEP >= count:
+            rows //= _ROWS_STEP
+        return rows
+
+
+def _take(documents, rows, outputs, scores) -> None:
+    outputs = np.asarray(outputs)
+    for row, members in enumerate(rows):
+        start = 0
+        for member in members:
+            end = start + len(documents[member].reads)
+            scores[member] = outputs[row, start:end]
+            start = end
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

@@ -1,0 +1,297 @@
+"""Training that can be stopped at any moment and goes on where it was.
+
+    python script.py            trains, writes folder/run.json, metrics.jsonl, checkpoints/
+    (killed)
+    python script.py            goes on from the last checkpoint, to the same loss curve
+
+Everything random is a function of the seed and the step. On a CPU a run that was interrupted ends
+with the same numbers, bit for bit, as one that was not; on other devices, where their sums do so.
+The step is one compiled function a batch shape; its state is donated.
+
+Trained weights are float32: half-precision ones would lose updates below their last bit. To compute
+in bfloat16 set `Execution.dtype`. Frozen weights may have any dtype.
+"""
+
+import bisect
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from models import lora, sharding
+from models.losses import Loss
+from models.packing import Batch, Packing
+from models.run_folder import RunFolder
+from models.training_config import TrainingConfig
+
+# The loss is compared over this many steps: the first and the last ones.
+_WINDOW = 10
+
+
+class Report(NamedTuple):
+    """One step, as it is written to metrics.jsonl and given to `on_step`.
+
+    Attributes:
+      step: updates done.
+      loss: mean over the step's weights, before the update.
+      grad_norm: before clipping.
+      learning_rate: of the update.
+      tokens: of the step, without padding.
+      seconds: that the step took; the first of each batch shape compiles.
+      tokens_per_second: at the median pace of this process's steps.
+      seconds_left: at that pace.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+class DivergedError(ArithmeticError):
+    """The loss or its gradient is not finite, or the loss exploded. Nothing of it was saved."""
+
+
+def train(
+    model: nnx.Module,
+    packing: Packing,
+    loss: Loss,
+    config: TrainingConfig,
+    *,
+    folder: str | Path,
+    trainable: nnx.filterlib.Filter | None = None,
+    on_step: Callable[[Report], None] | None = None,
+) -> list[dict]:
+    """Trains `model` in place, from the last checkpoint in `folder` if there is one.
+
+    Args:
+      model: a `Llama` or a `HeadedLlama`. With a mesh in its execution its weights lie on it, and
+        batches are spread over it.
+      packing: the data.
+      loss: what is minimised.
+      config: how.
+      folder: of this run; made if missing.
+      trainable: of the parameters; None is `lora.trainable(model)`.
+      on_step: called after every step, with some delay.
+
+    Returns:
+      What metrics.jsonl holds: a dict a step, with the fields of `Report` up to `seconds`.
+
+    Raises:
+      ValueError: the data do not fit the model or the loss, trained weights are not float32, or
+        `folder` holds a run with other data or another config. Nothing is written.
+      DivergedError: see there. The checkpoints of the steps before are kept.
+    """
+    loss.check(model, packing.documents)
+    packing.check_fits(model.config)
+    mesh = model.execution.mesh
+    _check_rows(packing, config, mesh)
+    if trainable is None:
+        trainable = lora.trainable(model)
+    graphdef, params, frozen = nnx.split(model, trainable, ...)
+    _check_float32(params)
+    # A copy: the step donates it, and other models may hold the same arrays.
+    state = TrainState(
+        jax.tree.map(jnp.copy, params), config.optimizer().init(params), jnp.zeros((), jnp.int32)
+    )
+    if mesh is not None:
+        state = jax.device_put(state, sharding.shardings(state, mesh))
+    settings = {
+        "config": dataclasses.asdict(config),
+        "loss": repr(loss),
+        "trained": {name: list(leaf.shape) for name, leaf in _named(params)},
+        "data": packing.fingerprint(),
+    }
+    with RunFolder(folder, settings, keep=config.keep) as run:
+        state = run.restore(state)
+        start = int(state.step)
+        step = _compiled_step(graphdef, loss, config, mesh)
+        watch = _Watch(run, config, on_step)
+        for index in range(start, config.steps):
+            batch = packing.batch(index)
+            state, metrics = step(state, frozen, _placed(batch, config.accumulate, mesh))
+            watch.add(metrics, np.count_nonzero(batch.segments))
+            done = index + 1
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                watch.drain()
+                run.save(done, state)
+        nnx.update(model, state.params)
+        return run.history
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds."""
+
+    params: nnx.State
+    optimizer: optax.OptState
+    step: jax.Array  # int32 [], updates done
+
+
+class Metrics(NamedTuple):
+    """float32 [] each, of one step."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    learning_rate: jax.Array
+
+
+@functools.lru_cache(maxsize=4)  # for those who train the same on other data: folds, say
+def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, mesh: Mesh | None):
+    """(state, frozen, batch [A, B / A, ...]) -> (state, metrics); donates the state."""
+    optimizer, rates = config.optimizer(), config.learning_rates()
+
+    def sums_and_gradient(params, frozen, part: Batch):
+        def total(params):
+            sums = loss(nnx.merge(graphdef, params, frozen), part)
+            return sums.loss, sums
+
+        (_, sums), gradient = jax.value_and_grad(total, has_aux=True)(params)
+        return sums, gradient
+
+    def step(state: TrainState, frozen, batch: Batch):
+        params = state.params
+        if config.accumulate == 1:
+            part = jax.tree.map(lambda x: x[0], batch)
+            sums, gradient = sums_and_gradient(params, frozen, part)
+        else:
+
+            def add(total, part):
+                found = sums_and_gradient(params, frozen, part)
+                return jax.tree.map(jnp.add, total, found), None
+
+            part = jax.tree.map(lambda x: x[0], batch)
+            like = jax.eval_shape(sums_and_gradient, params, frozen, part)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+            (sums, gradient), _ = jax.lax.scan(add, zeros, batch)
+        # No weight, no loss and no gradient.
+        weight = jnp.where(sums.weight > 0, sums.weight, 1)
+        gradient = jax.tree.map(lambda g: g / weight, gradient)
+        norm = optax.tree.norm(gradient)
+        updates, state_of_optimizer = optimizer.update(gradient, state.optimizer, params)
+        metrics = Metrics(sums.loss / weight, norm, rates(state.step))
+        params = optax.apply_updates(params, updates)
+        state = TrainState(params, state_of_optimizer, state.step + 1)
+        if mesh is not None:  # as it came in, or the next step is compiled anew
+            state = jax.lax.with_sharding_constraint(state, sharding.shardings(state, mesh))
+        return state, metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+class _Watch:
+    """Takes what steps return, one step late, so that the next one is under way already."""
+
+    def __init__(self, run: RunFolder, config: TrainingConfig, on_step):
+        self._run, self._config, self._on_step = run, config, on_step
+        self._pending: tuple[Metrics, int] | None = None
+        self._paces: list[float] = []  # seconds a token, sorted
+        self._tokens = 0
+        self._clock = time.monotonic()
+
+    def add(self, metrics: Metrics, tokens: int) -> None:
+        self.drain()
+        self._pending = metrics, int(tokens)
+
+    def drain(self) -> None:
+        """Waits for the step in flight, checks it and writes it down.
+
+        Raises:
+          DivergedError: see there.
+        """
+        if self._pending is None:
+            return
+        (metrics, tokens), self._pending = self._pending, None
+        loss, grad_norm, learning_rate = (float(value) for value in jax.device_get(metrics))
+        now, before = time.monotonic(), self._clock
+        self._clock = now
+        step = len(self._run.history) + 1
+        self._check(step, loss, grad_norm)
+        values = dict(
+            step=step,
+            loss=loss,
+            grad_norm=grad_norm,
+            learning_rate=learning_rate,
+            tokens=tokens,
+            seconds=round(now - before, 6),
+        )
+        self._run.log(values)
+        if self._on_step is None:
+            return
+        bisect.insort(self._paces, (now - before) / tokens)
+        pace = self._paces[len(self._paces) // 2]
+        self._tokens += tokens
+        left = (self._config.steps - step) * pace * self._tokens / len(self._paces)
+        self._on_step(Report(**values, tokens_per_second=1 / pace, seconds_left=left))
+
+    def _check(self, step: int, loss: float, grad_norm: float) -> None:
+        problem = None
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            problem = f"loss {loss}, gradient norm {grad_norm}, expected finite numbers"
+        elif (ratio := self._config.explode_ratio) is not None and step > _WINDOW:
+            first = _mean_loss(self._run.history[:_WINDOW])
+            last = _mean_loss([*self._run.history[1 - _WINDOW :], dict(loss=loss)])
+            if last > ratio * first:
+                problem = (
+                    f"mean loss {last:.4g} of the last {_WINDOW} steps, expected at most {ratio} "
+                    f"times {first:.4g}, that of the first {_WINDOW}"
+                )
+        if problem:
+            kept = self._run.last_checkpoint
+            raise DivergedError(
+                f"step {step}: {problem}; "
+                + (f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet")
+            )
+
+
+def _mean_loss(steps: list[dict]) -> float:
+    return sum(values["loss"] for values in steps) / len(steps)
+
+
+def _placed(batch: Batch, accumulate: int, mesh) -> Batch:
+    """[B, ...] -> [A, B / A, ...], spread over the mesh where there is one."""
+
+    def split(x: np.ndarray) -> np.ndarray:
+        return x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:])
+
+    batch = jax.tree.map(split, batch)
+    if mesh is None:
+        return batch
+    return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(None, sharding.BATCH)))
+
+
+def _check_rows(packing: Packing, config: TrainingConfig, mesh) -> None:
+    devices = math.prod(mesh.shape[axis] for axis in sharding.BATCH) if mesh is not None else 1
+    for shape in packing.shapes:
+        if shape.rows % (config.accumulate * devices):
+            raise ValueError(
+                f"batches of {shape.rows} rows, expected a multiple of accumulate x devices, "
+                f"{config.accumulate} x {devices}: see rows_multiple of Packing"
+            )
+
+
+def _check_float32(params: nnx.State) -> None:
+    if not (named := _named(params)):
+        raise ValueError("trainable holds no parameter, expected one or more")
+    if wrong := [name for name, leaf in named if leaf.dtype != jnp.float32]:
+        raise ValueError(
+            f"{len(wrong)} trained weights are not float32, the first is {wrong[0]}; to compute in "
+            "a narrower type set Execution.dtype"
+        )
+
+
+def _named(params: nnx.State) -> list[tuple[str, nnx.Variable]]:
+    return [("/".join(map(str, path)), leaf) for path, leaf in nnx.to_flat_state(params)]

@@ -1,0 +1,95 @@
+"""How a model is trained: steps, learning rates, the optimizer, checkpoints."""
+
+import dataclasses
+import functools
+import math
+from typing import Literal
+
+import jax
+import optax
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """AdamW with warmup, clipping by the global norm, and checkpoints.
+
+    Attributes:
+      steps: updates.
+      learning_rate: at its peak.
+      warmup_steps: over which it grows linearly from 0.
+      schedule: how it falls after that, to `final_share` of the peak at the last step.
+      final_share: 0..1.
+      weight_decay: of matrices; norms and biases have none.
+      beta1, beta2, epsilon: of Adam.
+      clip_norm: gradients with a larger norm are scaled down to it; None does not.
+      accumulate: parts that a batch is computed in, one after the other; the result is the same.
+      checkpoint_every: steps between checkpoints; one is written at the end too.
+      keep: latest checkpoints that are kept.
+      explode_ratio: training stops where the mean loss of ten steps exceeds this many times that
+        of the first ten; None does not.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final_share: float = 0.0
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    clip_norm: float | None = 1.0
+    accumulate: int = 1
+    checkpoint_every: int = 500
+    keep: int = 2
+    explode_ratio: float | None = 10.0
+
+    def __post_init__(self):
+        for name, low in (("steps", 1), ("accumulate", 1), ("checkpoint_every", 1), ("keep", 1)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {low} or more")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, expected 0..{self.steps}")
+        if self.schedule not in ("cosine", "linear", "constant"):
+            raise ValueError(
+                f"schedule is {self.schedule!r}, expected 'cosine', 'linear' or 'constant'"
+            )
+        for name in ("learning_rate", "epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number above 0")
+        for name in ("final_share", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0..1")
+        for name in ("clip_norm", "explode_ratio"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}, expected a number above 0 or None")
+
+    def learning_rates(self) -> optax.Schedule:
+        """Step, from 0, -> learning rate."""
+        peak, final = self.learning_rate, self.learning_rate * self.final_share
+        rest = max(self.steps - self.warmup_steps, 1)
+        fall = {
+            "cosine": optax.cosine_decay_schedule(peak, rest, self.final_share),
+            "linear": optax.linear_schedule(peak, final, rest),
+            "constant": optax.constant_schedule(peak),
+        }[self.schedule]
+        if not self.warmup_steps:
+            return fall
+        # The first step is not at 0: it would teach nothing.
+        warmup = optax.linear_schedule(peak / self.warmup_steps, peak, self.warmup_steps - 1)
+        return optax.join_schedules([warmup, fall], [self.warmup_steps])
+
+    def optimizer(self) -> optax.GradientTransformation:
+        clip = self.clip_norm
+        return optax.chain(
+            optax.identity() if clip is None else optax.clip_by_global_norm(clip),
+            optax.adamw(
+                self.learning_rates(),
+                b1=self.beta1,
+                b2=self.beta2,
+                eps=self.epsilon,
+                weight_decay=self.weight_decay,
+                mask=functools.partial(jax.tree.map, lambda weight: weight.ndim >= 2),
+            ),
+        )

@@ -1,0 +1,187 @@
+"""What training does to a model, and when it stops."""
+
+import dataclasses
+import json
+import math
+import os
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from models import lora
+from models.documents import Limit, state_documents
+from models.heads import HeadConfig
+from models.llama import Llama
+from models.losses import NextToken, Success
+from models.training import DivergedError, train
+from models.training_config import TrainingConfig
+from tests.models import killed_run, tiny
+
+CONFIG = TrainingConfig(steps=4, learning_rate=1e-2, schedule="constant", checkpoint_every=2)
+
+
+def weights(model):
+    return [np.array(leaf) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Success):
+    """Times the `factor` of a `tiny.Bag` where its bias has passed .175."""
+
+    def __call__(self, model, batch):
+        sums = super().__call__(model, batch)
+        factor = jax.numpy.where(model.bias[...] > 0.175, model.factor[...], 1.0)
+        return sums._replace(loss=factor * sums.loss)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Reports and history of a run that learns to say the first tokens of its prompt again."""
+    model, reports, folder = tiny.llama(layers=1), [], tmp_path_factory.mktemp("run")
+    before = weights(model)
+    history = killed_run.run(folder, model, on_step=reports.append)
+    return before, weights(model), reports, history, folder
+
+
+def test_the_loss_falls_to_a_tenth_on_replies_learnt_by_heart(trained):
+    *_, history, _ = trained
+    assert history[0]["loss"] > 4 and history[-1]["loss"] < 0.1 * history[0]["loss"]
+
+
+def test_every_weight_moves(trained):
+    before, after, *_ = trained
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(before, after, strict=True))
+
+
+def test_each_step_is_reported_and_written_down(trained):
+    *_, reports, history, folder = trained
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history
+    for report, values in zip(reports, history, strict=True):
+        assert values == {name: getattr(report, name) for name in values}
+        assert report.tokens_per_second > 0 and report.seconds_left >= 0
+        assert 0 < report.tokens <= 4 * tiny.ROW
+    assert reports[-1].seconds_left == 0
+    np.testing.assert_allclose(
+        [values["learning_rate"] for values in history[:6]],
+        [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01],
+        rtol=1e-6,
+    )
+    assert sorted(os.listdir(folder / "checkpoints"), key=int) == ["40", "60"]
+
+
+def test_a_batch_in_parts_is_the_batch(tmp_path):
+    """Losses and gradient norms of four steps in two parts each."""
+    found = []
+    for accumulate in (1, 2):
+        config = dataclasses.replace(CONFIG, accumulate=accumulate, clip_norm=0.5)
+        found.append(
+            train(
+                tiny.Bag(),
+                tiny.packing(tiny.trajectories(30), rows_multiple=2),
+                Success(),
+                config,
+                folder=tmp_path / str(accumulate),
+            )
+        )
+    for name in ("loss", "grad_norm", "tokens"):
+        one, two = ([values[name] for values in history] for history in found)
+        np.testing.assert_allclose(one, two, rtol=1e-4)
+
+
+def test_with_adapters_nothing_else_moves(tmp_path):
+    model = tiny.headed(HeadConfig("success", 0), layers=1)
+    lora.add(model.backbone, lora.LoraConfig(2, 4.0, ("q_proj", "v_proj")), rngs=nnx.Rngs(1))
+    chosen = lora.trainable(model)
+    before = nnx.split_state(nnx.state(model), chosen, ...)
+    before = jax.tree.map(np.array, before)
+    train(model, tiny.packing(tiny.trajectories()), Success(), CONFIG, folder=tmp_path)
+    after = nnx.split_state(nnx.state(model), chosen, ...)
+    moved, kept = (
+        [np.abs(a - b).max() > 0 for a, b in zip(*map(jax.tree.leaves, pair), strict=True)]
+        for pair in zip(before, after, strict=True)
+    )
+    assert all(moved) and len(moved) == 2 * 2 + 2
+    assert not any(kept) and len(kept) > 5
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (math.nan, r"step \d+: loss nan, gradient norm nan, expected finite numbers; the last"),
+        (math.inf, r"step \d+: loss inf, gradient norm"),
+        (1000.0, r"step \d+: mean loss .* of the last 10 steps, expected at most 10.0 times"),
+    ],
+)
+def test_a_loss_that_breaks_stops_and_keeps_the_last_good_checkpoint(tmp_path, value, message):
+    certain = tiny.trajectories(targets=lambda rng, turns: np.ones((turns, 1)))  # the bias grows
+    config = dataclasses.replace(CONFIG, steps=40, checkpoint_every=4)
+    model = tiny.Bag()
+    model.factor = nnx.Variable(jax.numpy.float32(value))
+    with pytest.raises(DivergedError, match=message) as error:
+        train(model, tiny.packing(certain), Broken(), config, folder=tmp_path)
+    saved = max(map(int, os.listdir(tmp_path / "checkpoints")))
+    assert f"checkpoints/{saved}" in str(error.value) and saved == 16
+    history = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(history) == 18
+    assert all(math.isfinite(values["loss"]) for values in history)
+
+
+def test_weights_of_half_precision_are_refused(tmp_path):
+    model = Llama(tiny.CONFIG, rngs=nnx.Rngs(0), dtype="bfloat16")
+    with pytest.raises(ValueError, match="trained weights are not float32"):
+        train(model, tiny.packing(tiny.replies()), NextToken(), CONFIG, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "documents, message",
+    [
+        (lambda: tiny.trajectories(targets=lambda rng, n: np.full((n, 1), 2.0)), "target 2.0"),
+        (lambda: tiny.replies(), "targets are int32"),
+        (
+            lambda: state_documents("task", [[99]], targets=[[0.0]], limit=Limit(9)),
+            "task: token 99, expected 0..63",
+        ),
+    ],
+)
+def test_bad_data_leave_no_folder(tmp_path, documents, message):
+    model = tiny.headed(HeadConfig("success", 0))
+    with pytest.raises(ValueError, match=message):
+        train(model, tiny.packing(documents()), Success(), CONFIG, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_that_cannot_be_shared_out_are_refused(tmp_path):
+    config = dataclasses.replace(CONFIG, accumulate=3)
+    with pytest.raises(ValueError, match="batches of 8 rows, expected a multiple of accumulate"):
+        train(tiny.llama(), tiny.packing(tiny.replies()), NextToken(), config, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(steps=0), "steps is 0, expected 1 or more"),
+        (dict(warmup_steps=5), "warmup_steps is 5, expected 0..4"),
+        (dict(schedule="step"), "schedule is 'step'"),
+        (dict(learning_rate=math.nan), "learning_rate is nan"),
+        (dict(final_share=2), "final_share is 2"),
+        (dict(clip_norm=0.0), "clip_norm is 0.0"),
+        (dict(explode_ratio=-1.0), "explode_ratio is -1.0"),
+    ],
+)
+def test_bad_configs_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **change)
+
+
+@pytest.mark.parametrize("schedule, last", [("cosine", 0.1), ("linear", 0.1), ("constant", 1.0)])
+def test_schedules_rise_and_fall(schedule, last):
+    config = TrainingConfig(
+        steps=100, learning_rate=1.0, warmup_steps=10, schedule=schedule, final_share=0.1
+    )
+    rates = [float(config.learning_rates()(step)) for step in (0, 9, 10, 55, 100)]
+    middle = 1.0 if schedule == "constant" else 0.55
+    np.testing.assert_allclose(rates, [0.1, 1.0, 1.0, middle, last], rtol=1e-5)
