@@ -161,7 +161,9 @@ class LlamaActor:
             raise ValueError(f"seeds has {len(seeds)} entries, expected {len(states)}, as states")
         began = time.perf_counter()
         texts = [state.text(self._style) for state in states]
-        first = {text: i for i, text in reversed(list(enumerate(texts)))}
+        first: dict[str, int] = {}
+        for i, text in enumerate(texts):
+            first.setdefault(text, i)
         places = {text: place for place, text in enumerate(first)}
         prompts = [
             tokens[self._limit.excess(f"state {states[i].key!r}", len(tokens)) :]

@@ -155,12 +155,14 @@ def test_it_proposes_for_a_search(sampling):
 
 
 def test_a_stop_string_ends_the_reply_and_is_no_part_of_it(folder, greedy):
-    """Two letters in the middle of the greedy reply, wherever its tokens begin."""
+    """Two letters in the middle of the greedy reply, wherever its tokens begin. What stands before
+    them is the action, in the words of the world."""
     [whole] = acts(greedy, STATES[:1])
     stop = whole.raw[3:5]
-    actor = LlamaActor(folder, max_new_tokens=NEW, max_rows=1, stop=[stop], parse=say_all)
-    [reply] = acts(actor, STATES[:1])
-    assert reply.raw == whole.raw.partition(stop)[0] == reply.action
+    before = whole.raw.partition(stop)[0]
+    actor = LlamaActor(folder, max_new_tokens=NEW, max_rows=1, stop=[stop])
+    [reply] = acts(actor, [PlainState("s0", (f"{before.upper()}!", "look"))])
+    assert (reply.raw, reply.action) == (before, f"{before.upper()}!")
     assert not reply.truncated and reply.output_tokens < whole.output_tokens
 
 
@@ -200,18 +202,6 @@ def test_replies_cut_off_before_their_action_are_truncated(folder):
     replies = acts(actor, STATES[:2])
     assert told == [True, True]
     assert [(reply.action, reply.truncated) for reply in replies] == [("look", False), (None, True)]
-
-
-def test_actions_come_in_the_words_of_the_world(folder, greedy):
-    [reply] = acts(greedy, STATES[:1])
-    state = PlainState("s0", (f" {reply.raw.upper()} ", "look"))
-    actor = LlamaActor(
-        folder,
-        max_new_tokens=NEW,
-        max_rows=1,
-        parse=lambda raw, actions, cut: next((a for a in actions if a.strip() == raw.upper()), raw),
-    )
-    assert acts(actor, [state])[0].action == state.actions[0]
 
 
 def test_memoised_it_is_asked_once_in_each_state(greedy):
