@@ -76,7 +76,7 @@ _TOO_LONG = flags.DEFINE_enum(
 )
 
 _STEPS = flags.DEFINE_integer("steps", None, "Updates. [every pair once]", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch", 4096, "Tokens of an update.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 2048, "Tokens of an update.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 3e-3, "Learning rate at its peak.", lower_bound=0.0)
 _DECAY = flags.DEFINE_float("decay", 0.1, "Weight decay.", lower_bound=0.0)
 _SAVE = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", lower_bound=1)
@@ -139,10 +139,13 @@ def _run(out: pathlib.Path) -> None:
 
 
 def _check_settings(path: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Raises ValueError where a run was started with others."""
+    """Raises ValueError where the run was started with others."""
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
     for name, value in settings.items():
         if (was := before.get(name)) != value:
             raise ValueError(f"{path}: {name} is {value!r}, was {was!r}; expected the same")

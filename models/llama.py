@@ -172,10 +172,12 @@ class Llama(nnx.Module):
         all_segments = jax.lax.dynamic_update_slice(
             cache.segments, real.astype(jnp.int32), (0, length)
         )
+        # Nothing before and no padding: plain causal attention, which has the fastest kernels.
+        plain = segments is None and isinstance(length, int)
         keys, values = [], []
         for layer, *old in zip(self.layers, cache.keys, cache.values, strict=True):
             cached = Cached(*old, all_segments, length)
-            x, *new = layer.step(x, cos, sin, real, cached, self.execution)
+            x, *new = layer.step(x, cos, sin, None if plain else real, cached, self.execution)
             keys.append(new[0])
             values.append(new[1])
         last = jnp.max(jnp.where(real != 0, positions, -1), axis=1)

@@ -86,9 +86,34 @@ def load(
         spread,
     )
     try:
+        _check_shapes(path, abstract)
         state = ocp.load(path, abstract)
     except Exception as error:  # Orbax and TensorStore have many ways to say it
         raise ValueError(f"{path}: not the weights of this config: {error}") from error
     model = nnx.merge(graphdef, state)
     model.execution = dataclasses.replace(execution, mesh=execution.mesh or mesh)
     return model
+
+
+def _check_shapes(path: Path, expected: nnx.State) -> None:
+    """Raises ValueError with every weight that is missing, extra or of another shape.
+
+    Orbax finds out in the middle of loading, and leaves its other reads unfinished.
+    """
+    found = _shapes(ocp.metadata(path).metadata)
+    wanted = _shapes(expected)
+    problems = [
+        f"{name}: {found.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if problems:
+        raise ValueError(f"{len(problems)} differ in shape:\n  " + "\n  ".join(problems))
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import gc
 import json
 import subprocess
 import sys
@@ -23,7 +22,7 @@ CONFIG = LlamaConfig(
     vocab_size=30,
     hidden_size=16,
     intermediate_size=24,
-    num_hidden_layers=11,  # "10" sorts before "2"
+    num_hidden_layers=3,
     num_attention_heads=4,
     num_key_value_heads=2,
     bos_token_id=1,
@@ -33,8 +32,8 @@ CONFIG = LlamaConfig(
 
 
 @functools.cache
-def model(family="llama", tied=False, dtype="float32"):
-    changes = dict(family=family, tie_word_embeddings=tied, dtype=dtype)
+def model(family="llama", tied=False, dtype="float32", layers=3):
+    changes = dict(family=family, tie_word_embeddings=tied, dtype=dtype, num_hidden_layers=layers)
     return Llama(dataclasses.replace(CONFIG, **changes), rngs=nnx.Rngs(0))
 
 
@@ -47,7 +46,7 @@ def same(one: Llama, other: Llama):
 @pytest.fixture
 def folder(tmp_path):
     """An export in several files."""
-    convert.save(model(), tmp_path / "model", max_shard_bytes=30_000)
+    convert.save(model(), tmp_path / "model", max_shard_bytes=12_000)
     return tmp_path / "model"
 
 
@@ -58,11 +57,17 @@ def change(file, edit):
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_there_and_back_is_the_same_to_the_bit(tmp_path, family, tied, dtype):
-    original = model(family, tied, dtype)
+@pytest.mark.parametrize(
+    ("family", "tied", "dtype", "layers"),
+    [
+        ("llama", True, "float32", 11),  # "10" sorts before "2"
+        ("llama", False, "bfloat16", 3),
+        ("qwen2", True, "bfloat16", 3),
+        ("qwen3", False, "float32", 3),
+    ],
+)
+def test_there_and_back_is_the_same_to_the_bit(tmp_path, family, tied, dtype, layers):
+    original = model(family, tied, dtype, layers)
     convert.save(original, tmp_path / "model")
     loaded = convert.load(tmp_path / "model")
     same(loaded, original)
@@ -75,10 +80,10 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path, family, tied, dtype):
 def test_kernels_are_the_transposes_of_the_files_weights(tmp_path):
     convert.save(model(), tmp_path / "model")
     tensors = load_file(tmp_path / "model" / "model.safetensors")
-    assert len(tensors) == 3 + 11 * 9
+    assert len(tensors) == 3 + 3 * 9
     np.testing.assert_array_equal(
-        tensors["model.layers.10.mlp.up_proj.weight"],
-        model().layers[10].mlp.up_proj.kernel[...].T,
+        tensors["model.layers.2.mlp.up_proj.weight"],
+        model().layers[2].mlp.up_proj.kernel[...].T,
     )
     np.testing.assert_array_equal(tensors["lm_head.weight"], model().lm_head.kernel[...].T)
     np.testing.assert_array_equal(
@@ -89,14 +94,14 @@ def test_kernels_are_the_transposes_of_the_files_weights(tmp_path):
 def test_shards_keep_to_the_limit_and_the_index_names_each_tensor_once(folder):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     files = sorted(folder.glob("*.safetensors"))
-    assert len(files) > 3 and set(index["weight_map"].values()) == {file.name for file in files}
+    assert len(files) == 3 and set(index["weight_map"].values()) == {file.name for file in files}
     sizes, names = [], []
     for file in files:
         tensors = load_file(file)
         names += tensors
         sizes.append(sum(tensor.nbytes for tensor in tensors.values()))
         assert all(index["weight_map"][name] == file.name for name in tensors)
-    assert max(sizes) <= 30_000 and sum(sizes) == index["metadata"]["total_size"]
+    assert max(sizes) <= 12_000 and sum(sizes) == index["metadata"]["total_size"]
     assert sorted(names) == sorted(index["weight_map"])
     same(convert.load(folder), model())
 
@@ -149,10 +154,10 @@ def test_a_family_s_own_tensors_are_missed_and_not_taken_from_another(tmp_path):
     values = json.loads(path.read_text())
     values |= dict(model_type="qwen2", architectures=["Qwen2ForCausalLM"])
     path.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="55 problems") as error:
+    with pytest.raises(ValueError, match="15 problems") as error:
         convert.load(tmp_path / "model")
-    assert "model.layers.3.self_attn.q_norm.weight: extra" in str(error.value)
-    assert "model.layers.3.self_attn.k_proj.bias: missing, expected shape (8,)" in str(error.value)
+    assert "model.layers.2.self_attn.q_norm.weight: extra" in str(error.value)
+    assert "model.layers.2.self_attn.k_proj.bias: missing, expected shape (8,)" in str(error.value)
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
@@ -170,7 +175,7 @@ def test_a_broken_index_is_refused(folder, text):
 
 def test_rotary_frequencies_in_old_files_are_passed_over(tmp_path):
     convert.save(model(), tmp_path / "model")
-    key = "model.layers.4.self_attn.rotary_emb.inv_freq"
+    key = "model.layers.2.self_attn.rotary_emb.inv_freq"
     change(tmp_path / "model" / "model.safetensors", lambda t: t.update({key: np.ones(2)}))
     same(convert.load(tmp_path / "model"), model())
 
@@ -219,7 +224,7 @@ def test_execution_is_that_asked_for(folder):
 def test_progress_is_told_after_each_tensor(folder):
     told = []
     convert.load(folder, progress=lambda done, total: told.append((done, total)))
-    assert told == [(i, 102) for i in range(1, 103)]
+    assert told == [(i, 30) for i in range(1, 31)]
 
 
 def tokenizer(folder, ids, added=()):
@@ -373,14 +378,26 @@ def test_our_own_folder_gives_the_model_back(tmp_path):
     assert (tmp_path / "ours" / "tokenizer.json").exists()
 
 
-# Orbax leaves its other reads unfinished when one fails, and they complain when collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_our_own_folder_with_another_config_is_refused(tmp_path):
+def test_our_own_folder_with_another_config_is_refused_with_all_that_differs(tmp_path):
     nnx_folder.save(model(), tmp_path / "ours")
     path = tmp_path / "ours" / "config.json"
     values = json.loads(path.read_text())
-    for wrong in (dict(num_hidden_layers=10), dict(intermediate_size=23)):
+    for wrong, lines in [
+        (dict(num_hidden_layers=2), ["9 differ", "layers.2.mlp.up_proj.kernel.value: (16, 24)"]),
+        (dict(intermediate_size=23), ["9 differ", "(16, 24), expected (16, 23)"]),
+    ]:
         path.write_text(json.dumps({**values, **wrong}))
-        with pytest.raises(ValueError, match="not the weights of this config"):
+        with pytest.raises(ValueError, match="not the weights of this config") as error:
             nnx_folder.load(tmp_path / "ours")
-        gc.collect()
+        assert all(line in str(error.value) for line in lines), error.value
+
+
+def test_our_own_folder_with_a_damaged_weight_is_refused(tmp_path):
+    nnx_folder.save(model(), tmp_path / "ours")
+    for path in (tmp_path / "ours" / "nnx").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-7])
+    # In a process of its own: Orbax leaves reads unfinished, and they complain when collected.
+    code = f"from models import nnx_folder; nnx_folder.load({str(tmp_path / 'ours')!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ours/nnx: not the weights of this config" in done.stderr

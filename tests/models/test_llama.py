@@ -97,14 +97,13 @@ def test_no_token_sees_a_later_one():
     assert np.abs(before[:, 50:] - after[:, 50:]).max() > 0.1
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_cache_or_no_cache_is_the_same(family):
+def test_cache_or_no_cache_is_the_same():
     row = tokens(2, 20)
     segments = np.ones((2, 20), np.int32)
     segments[1, :4] = 0
     segments[1, 13] = 0  # padding in the middle, where the rows' turns are of unequal length
     positions = np.maximum(np.cumsum(segments, axis=1) - 1, 0)
-    decoder = model(family)
+    decoder = model("qwen3")
     expected = hidden(row, decoder=decoder, segments=segments, positions=positions)
     graphdef, state = nnx.split(decoder)
 
@@ -183,14 +182,11 @@ def gradients(execution):
     )(state)
 
 
-EXECUTIONS = [
-    Execution(remat="full"),
-    Execution(remat="dots", scan_layers=True),
-    Execution(scan_layers=True),
-]
-
-
-@pytest.mark.parametrize("execution", EXECUTIONS, ids=["full", "dots scan", "scan"])
+@pytest.mark.parametrize(
+    "execution",
+    [Execution(remat="full"), Execution(remat="dots", scan_layers=True)],
+    ids=["full", "dots, scan"],
+)
 def test_remat_and_scan_change_neither_loss_nor_gradients(execution):
     chex.assert_trees_all_close(gradients(execution), gradients(Execution()), rtol=2e-4, atol=1e-5)
 
