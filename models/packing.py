@@ -88,7 +88,7 @@ class Packing:
           batch_tokens: tokens in a batch, padding included, as nearly as whole rows give.
           row_lengths: that rows may have; None chooses them.
           rows_multiple: the rows of a batch are a multiple of this: devices that they are spread
-            over, times the parts that gradients are accumulated in.
+            over.
           seed: of the order.
 
         Raises:

@@ -36,6 +36,8 @@ from models.training_config import TrainingConfig
 
 # The loss is compared over this many steps: the first and the last ones.
 _WINDOW = 10
+# See `TrainingConfig.part_tokens`; by backend.
+_PART_TOKENS = {"cpu": 1024}
 
 
 class Report(NamedTuple):
@@ -99,7 +101,8 @@ def train(
     loss.check(model, packing.documents)
     packing.check_fits(model.config)
     mesh = model.execution.mesh
-    _check_rows(packing, config, mesh)
+    devices = math.prod(mesh.shape[axis] for axis in sharding.BATCH) if mesh is not None else 1
+    _check_rows(packing, devices)
     if trainable is None:
         trainable = lora.trainable(model)
     graphdef, params, frozen = nnx.split(model, trainable, ...)
@@ -120,10 +123,11 @@ def train(
         state = run.restore(state)
         start = int(state.step)
         step = _compiled_step(graphdef, loss, config, mesh)
+        part_tokens = config.part_tokens or _PART_TOKENS.get(jax.default_backend())
         watch = _Watch(run, config, on_step)
         for index in range(start, config.steps):
             batch = packing.batch(index)
-            state, metrics = step(state, frozen, _placed(batch, config.accumulate, mesh))
+            state, metrics = step(state, frozen, _in_parts(batch, part_tokens, devices, mesh))
             watch.add(metrics, np.count_nonzero(batch.segments))
             done = index + 1
             if done % config.checkpoint_every == 0 or done == config.steps:
@@ -151,7 +155,7 @@ class Metrics(NamedTuple):
 
 @functools.lru_cache(maxsize=4)  # for those who train the same on other data: folds, say
 def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, mesh: Mesh | None):
-    """(state, frozen, batch [A, B / A, ...]) -> (state, metrics); donates the state."""
+    """(state, frozen, batch [N, B / N, ...]) -> (state, metrics); donates the state."""
     optimizer, rates = config.optimizer(), config.learning_rates()
 
     def sums_and_gradient(params, frozen, part: Batch):
@@ -164,8 +168,8 @@ def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, m
 
     def step(state: TrainState, frozen, batch: Batch):
         params = state.params
-        if config.accumulate == 1:
-            part = jax.tree.map(lambda x: x[0], batch)
+        part = jax.tree.map(lambda x: x[0], batch)
+        if len(batch.tokens) == 1:
             sums, gradient = sums_and_gradient(params, frozen, part)
         else:
 
@@ -173,7 +177,6 @@ def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, m
                 found = sums_and_gradient(params, frozen, part)
                 return jax.tree.map(jnp.add, total, found), None
 
-            part = jax.tree.map(lambda x: x[0], batch)
             like = jax.eval_shape(sums_and_gradient, params, frozen, part)
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
             (sums, gradient), _ = jax.lax.scan(add, zeros, batch)
@@ -261,25 +264,25 @@ def _mean_loss(steps: list[dict]) -> float:
     return sum(values["loss"] for values in steps) / len(steps)
 
 
-def _placed(batch: Batch, accumulate: int, mesh) -> Batch:
-    """[B, ...] -> [A, B / A, ...], spread over the mesh where there is one."""
-
-    def split(x: np.ndarray) -> np.ndarray:
-        return x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:])
-
-    batch = jax.tree.map(split, batch)
+def _in_parts(batch: Batch, part_tokens: int | None, devices: int, mesh) -> Batch:
+    """[B, ...] -> [N, B / N, ...], spread over the mesh where there is one. N is the least that
+    divides B / devices with parts of at most `part_tokens`."""
+    rows, length = batch.tokens.shape
+    counts = [n for n in range(1, rows // devices + 1) if rows // devices % n == 0]
+    fitting = [n for n in counts if part_tokens is None or rows // n * length <= part_tokens]
+    parts = min(fitting, default=counts[-1])
+    batch = jax.tree.map(lambda x: x.reshape(parts, rows // parts, *x.shape[1:]), batch)
     if mesh is None:
         return batch
     return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(None, sharding.BATCH)))
 
 
-def _check_rows(packing: Packing, config: TrainingConfig, mesh) -> None:
-    devices = math.prod(mesh.shape[axis] for axis in sharding.BATCH) if mesh is not None else 1
+def _check_rows(packing: Packing, devices: int) -> None:
     for shape in packing.shapes:
-        if shape.rows % (config.accumulate * devices):
+        if shape.rows % devices:
             raise ValueError(
-                f"batches of {shape.rows} rows, expected a multiple of accumulate x devices, "
-                f"{config.accumulate} x {devices}: see rows_multiple of Packing"
+                f"batches of {shape.rows} rows, expected a multiple of the {devices} devices that "
+                "they are spread over: see rows_multiple of Packing"
             )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from flax import nnx
 
 from models import lora
+from models.config import Execution
 from models.documents import Limit, state_documents
 from models.heads import HeadConfig
 from models.llama import Llama
@@ -73,22 +75,23 @@ def test_each_step_is_reported_and_written_down(trained):
 
 
 def test_a_batch_in_parts_is_the_batch(tmp_path):
-    """Losses and gradient norms of four steps in two parts each."""
+    """Losses and gradient norms of four steps, in 1, 2 and 8 parts each."""
     found = []
-    for accumulate in (1, 2):
-        config = dataclasses.replace(CONFIG, accumulate=accumulate, clip_norm=0.5)
+    for part_tokens in (8 * tiny.ROW, 7 * tiny.ROW, 1):
+        config = dataclasses.replace(CONFIG, part_tokens=part_tokens, clip_norm=0.5)
         found.append(
             train(
                 tiny.Bag(),
-                tiny.packing(tiny.trajectories(30), rows_multiple=2),
+                tiny.packing(tiny.trajectories(30)),
                 Success(),
                 config,
-                folder=tmp_path / str(accumulate),
+                folder=tmp_path / str(part_tokens),
             )
         )
     for name in ("loss", "grad_norm", "tokens"):
-        one, two = ([values[name] for values in history] for history in found)
-        np.testing.assert_allclose(one, two, rtol=1e-4)
+        whole, *parts = ([values[name] for values in history] for history in found)
+        for some in parts:
+            np.testing.assert_allclose(some, whole, rtol=1e-4)
 
 
 def test_with_adapters_nothing_else_moves(tmp_path):
@@ -155,9 +158,10 @@ def test_bad_data_leave_no_folder(tmp_path, documents, message):
 
 
 def test_rows_that_cannot_be_shared_out_are_refused(tmp_path):
-    config = dataclasses.replace(CONFIG, accumulate=3)
-    with pytest.raises(ValueError, match="batches of 8 rows, expected a multiple of accumulate"):
-        train(tiny.llama(), tiny.packing(tiny.replies()), NextToken(), config, folder=tmp_path)
+    model = tiny.llama()
+    model.execution = Execution(mesh=SimpleNamespace(shape={"data": 3, "fsdp": 1, "tensor": 1}))
+    with pytest.raises(ValueError, match="batches of 8 rows, expected a multiple of the 3 devices"):
+        train(model, tiny.packing(tiny.replies()), NextToken(), CONFIG, folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +170,7 @@ def test_rows_that_cannot_be_shared_out_are_refused(tmp_path):
         (dict(steps=0), "steps is 0, expected 1 or more"),
         (dict(warmup_steps=5), "warmup_steps is 5, expected 0..4"),
         (dict(schedule="step"), "schedule is 'step'"),
+        (dict(part_tokens=0), "part_tokens is 0, expected 1 or more"),
         (dict(learning_rate=math.nan), "learning_rate is nan"),
         (dict(final_share=2), "final_share is 2"),
         (dict(clip_norm=0.0), "clip_norm is 0.0"),
