@@ -17,6 +17,9 @@ from models.heads import HeadedLlama
 from models.packing import Shape, assemble, check_documents, check_fits, most_reads, pack
 
 _ROWS_STEP = 8  # batches have batch_tokens / length rows, an eighth of that, ... or one
+# What is computed from so many tokens stays in the cache of a CPU's core: 1.2 times or more as fast
+# as 8192 at once, at 1 to 10 million parameters.
+_CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
 
 class Scorer:
@@ -30,15 +33,19 @@ class Scorer:
         model: HeadedLlama,
         *,
         row_lengths: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096),
-        batch_tokens: int = 8192,
+        batch_tokens: int | None = None,
     ):
         """Takes the weights.
 
         Args:
           model: a decoder and its head.
           row_lengths: that rows may have; a document goes into the shortest one that holds it.
-          batch_tokens: tokens in a full batch, padding included.
+          batch_tokens: tokens in a full batch, padding included; None is 1024 on CPUs, whose
+            caches hold no more, and 8192 elsewhere.
         """
+        if batch_tokens is None:
+            on_cpu = jax.default_backend() == "cpu"
+            batch_tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
         self._config = model.config
         self._head = model.head.config
         self._mesh = model.execution.mesh

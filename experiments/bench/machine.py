@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,3 +42,14 @@ def describe(jax_platform: str) -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "versions": {name: importlib.metadata.version(name) for name in names},
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of packages that figures depend on, or that one is not installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "is not installed"
+    return found

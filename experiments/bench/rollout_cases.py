@@ -51,6 +51,7 @@ CASES = (
             ("greedy", "reasoner"),
         )
     ),
+    Case("episodes", "LlamaActor, 0.5M parameters", work.play_local_model),
     *(
         Case(
             "calls",

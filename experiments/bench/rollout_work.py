@@ -5,11 +5,13 @@ The folder is that of the rollouts; `write_store` fills it for the others of the
 
 import asyncio
 import dataclasses
+import importlib.util
 import itertools
 import json
 import pathlib
 import random
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +34,8 @@ HELP_PROBABILITY = 0.3
 PLAIN_CONNECTIONS = 16
 _STYLE = "compact"  # of the texts in the rollouts
 _STORE_TASKS = 12  # whose episodes the store's are copies of
+_MODEL_PACKAGES = ("flax", "transformers")
+_WARMUP = 64  # episodes: as many as are played at once
 _BUFFER = 1 << 20  # bytes read at once, as the reader of the store does
 
 
@@ -106,6 +110,34 @@ def play_episodes(
                 if played.error is not None:
                     raise RuntimeError(f"{played.episode.name}: {played.error}")
     return meter.result(len(plan), f"{turns / len(plan):.1f} turns each")
+
+
+def play_local_model(sizes: Sizes, folder: pathlib.Path) -> dict[str, Any]:
+    """Whole episodes of a `LlamaActor` alone, 64 at once, with random weights: each reply stands
+    for some action. The programs are compiled before, by episodes that are not counted."""
+    if missing := [name for name in _MODEL_PACKAGES if importlib.util.find_spec(name) is None]:
+        return {"status": "skipped", "reason": f"{', '.join(missing)} not installed"}
+    from experiments.bench.local_actor import NEW, random_actor
+
+    world, tasks = make_world("sif"), _tasks(sizes.tasks)
+    texts = [world.reset(task).text("compact") for task in tasks]
+    plan = [
+        Episode(f"{task} run={run}", task, Never())
+        for run, task in _repeated(tasks, sizes.episodes)
+    ]
+    with tempfile.TemporaryDirectory() as made:
+        actor = random_actor(pathlib.Path(made), texts)
+        for _ in play(world, actor, [], plan[:_WARMUP], style=None):
+            pass
+        meter, turns = Meter(), 0
+        with meter:
+            for played in play(world, actor, [], plan, style=_STYLE):
+                turns += len(played.steps)
+                if played.error is not None:
+                    raise RuntimeError(f"{played.episode.name}: {played.error}")
+    return meter.result(
+        len(plan), f"{turns / len(plan):.1f} turns each of {NEW} tokens; untrained: acts at random"
+    )
 
 
 def call_actor(sizes: Sizes, folder: pathlib.Path, *, concurrency: int) -> dict[str, Any]:
