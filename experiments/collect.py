@@ -40,7 +40,7 @@ _ACTOR = flags.DEFINE_string("actor", None, "Base actor; see experiments.players
 _INTERVENTION = flags.DEFINE_list(
     "intervention", None, "Helps 1, 2, ...; see experiments.players.", required=True
 )
-_SCORER = flags.DEFINE_string("scorer", None, "Q for search: MODULE:FUNCTION.")
+_SCORER = flags.DEFINE_string("scorer", None, "Q for search: prm:FOLDER or MODULE:FUNCTION.")
 _PROPOSER = flags.DEFINE_string("proposer", None, "Actor at temperature 1 that search is around.")
 
 _REPETITIONS = flags.DEFINE_integer("repetitions", phase1.REPETITIONS, "Episodes of each kind.")

@@ -5,13 +5,15 @@ world         sif                       the simulated SIF
 actor         greedy, reasoner, oracle  scripted, in SIF only
               openai:MODEL              any server that speaks Chat Completions
               openai:MODEL@URL          on another server than --base_url
+              llama:FOLDER              a language model in a local folder; reads the compact style
               MODULE:FUNCTION           FUNCTION(world) gives an actor of your own
 intervention  any of the actors         or FUNCTION(world) gives an intervention of your own
               search                    depth-1 search around the base actor at temperature 1,
-                                        which --proposer names if it is not openai:MODEL;
-                                        needs --scorer=MODULE:FUNCTION, where FUNCTION(world)
-                                        gives Q
+                                        which --proposer names if it is neither openai:MODEL nor
+                                        llama:FOLDER; needs a scorer
               person                    at this terminal; the base actor acts where they skip
+scorer        prm:FOLDER                what experiments.train_prm --action made
+              MODULE:FUNCTION           FUNCTION(world) gives Q
 """
 
 import contextlib
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adapters.interventions import ByActor
 from adapters.memo import Memoised
 from adapters.person import Person
-from adapters.protocols import Actor, Intervention, World
+from adapters.protocols import Actor, Intervention, Scorer, World
 from adapters.reply_cache import ReplyCache
 from adapters.search import CANDIDATES, Search
 from adapters.shared_spending import Share, account
@@ -32,6 +34,7 @@ from adapters.sif.world import SifWorld
 from adapters.spending import Prices, Spending
 
 if TYPE_CHECKING:
+    from adapters.llama_actor import LlamaActor
     from adapters.openai_actor import OpenAIActor
 
 _SCRIPTED = {
@@ -39,6 +42,7 @@ _SCRIPTED = {
     "reasoner": "adapters.sif.scripted:ScriptedReasoner",
     "oracle": "adapters.sif.oracle:ScriptedOracle",
 }
+_LLAMA, _OPENAI, _PRM = "llama:", "openai:", "prm:"
 _REMEMBERED = 100_000  # states of which a model's reply is kept in memory
 
 
@@ -106,6 +110,7 @@ class Players:
         self.models: dict[str, Model] = {}
         self._servers, self._stack = servers, contextlib.ExitStack()
         self._cache: ReplyCache | None = None
+        self._llamas: dict[str, LlamaActor] = {}
         if servers.max_money is not None and not servers.prices:
             raise ValueError("money is limited, expected prices of the models")
         if servers.prices:
@@ -119,7 +124,11 @@ class Players:
         Raises:
           ValueError: there is none, or it cannot be made; says why.
         """
-        if name.startswith("openai:"):
+        if name.startswith(_LLAMA):
+            llama = self._llama(name)
+            self.config[name] = self._description(llama)
+            return Memoised(llama, _REMEMBERED)
+        if name.startswith(_OPENAI):
             model = self._model(name, temperature=0.0)
             self.models[name] = Model(model, 1)
             self.config[name] = self._description(model)
@@ -153,7 +162,7 @@ class Players:
             return self._search(base_name, proposer, scorer)
         if name == "person":
             found: Any = Person(base)
-        elif name.startswith("openai:"):
+        elif name.startswith((_OPENAI, _LLAMA)):
             return ByActor(self.actor(name))
         else:
             found = self._own(name)
@@ -170,22 +179,46 @@ class Players:
 
     def _search(self, base_name: str, proposer: str | None, scorer: str | None) -> Search:
         if scorer is None:
-            raise ValueError("search needs a scorer, expected MODULE:FUNCTION")
-        if proposer is None and base_name.startswith("openai:"):
-            proposing: Any = self._model(base_name, temperature=1.0)
+            raise ValueError("search needs a scorer, expected prm:FOLDER or MODULE:FUNCTION")
+        proposer = proposer or base_name
+        if proposer.startswith(_OPENAI):
+            proposing: Any = self._model(proposer, temperature=1.0)
             self.models["search"] = Model(proposing, CANDIDATES)
+        elif proposer.startswith(_LLAMA):
+            proposing = self._llama(proposer).at(1.0)
         else:
-            proposing = self._own(proposer or base_name)
-        found = Search(proposing, make(scorer, self.world))
-        described = dict(proposer=self._description(proposing), scorer=scorer)
+            proposing = self._own(proposer)
+        judge, judged_by = self._scorer(scorer)
+        found = Search(proposing, judge)
+        described = dict(proposer=self._description(proposing), scorer=judged_by)
         self.config["search"] = self._description(found) | described
         return found
+
+    def _scorer(self, name: str) -> tuple[Scorer, Any]:
+        """Q, and what rollouts say about it."""
+        if not name.startswith(_PRM):
+            return make(name, self.world), name
+        from adapters.prm import PRM  # takes jax and flax
+
+        prm = PRM.load(name.removeprefix(_PRM))
+        return prm.as_scorer(), dict(prm.config)
+
+    def _llama(self, name: str) -> "LlamaActor":
+        """At temperature 0; one model a folder, however often it is named."""
+        from adapters.llama_actor import LlamaActor  # takes jax and flax
+
+        if name not in self._llamas:
+            folder = name.removeprefix(_LLAMA)
+            if not (pathlib.Path(folder) / "config.json").exists():
+                raise ValueError(f"{name!r}: no config.json there, expected a model's folder")
+            self._llamas[name] = LlamaActor(folder)
+        return self._llamas[name]
 
     def _model(self, name: str, temperature: float) -> "OpenAIActor":
         from adapters.openai_actor import OpenAIActor  # takes the openai client
 
         servers = self._servers
-        model, _, url = name.removeprefix("openai:").partition("@")
+        model, _, url = name.removeprefix(_OPENAI).partition("@")
         if servers.prices and model not in servers.prices:
             raise ValueError(
                 f"there are prices of {sorted(servers.prices)}, expected {model!r} too"
@@ -239,7 +272,9 @@ def make(name: str, *arguments: Any) -> Any:
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         known = ", ".join(_SCRIPTED)
-        raise ValueError(f"{name!r} is none of {known}, openai:MODEL or MODULE:FUNCTION")
+        raise ValueError(
+            f"{name!r} is none of {known}, openai:MODEL, llama:FOLDER or MODULE:FUNCTION"
+        )
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -3,10 +3,13 @@
 import pytest
 
 from adapters.interventions import ByActor
+from adapters.memo import Memoised
 from adapters.person import Person
 from adapters.search import Search
 from adapters.spending import Prices
 from experiments.players import Players, Servers, make_world
+from models.heads import HeadConfig
+from tests.adapters import tiny_folders
 from tests.adapters.chat_server import ChatServer
 from tests.adapters.doors import Doors, Noting
 
@@ -65,6 +68,36 @@ def test_a_scripted_proposer_is_refused_as_it_always_proposes_the_same(players):
         players.intervention("search", players.actor("greedy"), "greedy", **how)
 
 
+def test_a_language_model_in_a_folder_acts_helps_and_proposes(players, tmp_path):
+    """It is loaded once, remembers its replies at temperature 0, and samples as a proposer."""
+    name = f"llama:{tiny_folders.language_model()}"
+    base = players.actor(name)
+    assert isinstance(base, Memoised) and base.temperature == 0
+    replies = base.act(tiny_folders.STATES[:2], [0, 0])
+    assert [reply.cached for reply in base.act(tiny_folders.STATES[:2], [1, 2])] == [True, True]
+    help = players.intervention(name, base, name)
+    assert isinstance(help, ByActor) and help.deterministic
+    helped = help.act(tiny_folders.STATES[:2], [None, None], [0, 0])
+    assert [reply.raw for reply in helped] == [reply.raw for reply in replies]
+    described = players.config[name]
+    assert described["name"] == "model" and described["reads"] == "compact"
+    assert len(described["sha256"]) == 64
+
+    folder = tmp_path / "q"
+    calibration = [{"kind": "temperature", "temperature": 1.0}]
+    values = dict(helps=[], reads="action", calibration=calibration, quality={})
+    tiny_folders.with_head(folder, "prm.json", HeadConfig("success", 0), **values)
+    for proposer in (None, name):
+        search = players.intervention(
+            "search", base, name, proposer=proposer, scorer=f"prm:{folder}"
+        )
+        described = players.config["search"]
+        assert described["proposer"]["temperature"] == 1.0
+        assert described["scorer"]["reads"] == "action" and len(described["scorer"]["prm"]) == 64
+        (reply,) = search.act(tiny_folders.STATES[:1], [search.start()], [0])
+        assert reply.action is not None or reply.truncated
+
+
 def test_sif_is_a_world_and_has_its_actors():
     world = make_world("sif", history_in_key=True)
     assert world.config["history_in_key"] is True
@@ -120,6 +153,7 @@ def test_models_are_asked_once_in_a_state_and_share_a_limit(tmp_path):
         (lambda p: p.actor(f"{HERE}scorer"), "gives function, expected an actor"),
         (lambda p: p.intervention(f"{HERE}scorer", None, "b"), "expected an intervention"),
         (lambda p: p.intervention("search", None, "b"), "search needs a scorer"),
+        (lambda p: p.actor("llama:nowhere"), "'llama:nowhere': no config.json there"),
         (
             lambda p: p.intervention("search", None, f"{DOORS}greedy", scorer=f"{HERE}scorer"),
             "'greedy' has temperature 0.0",

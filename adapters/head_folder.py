@@ -1,0 +1,89 @@
+"""The folders of process reward models and helpers: a head on the decoder of a language model.
+
+prm.json or helper.json     what it is
+head.safetensors            `models.heads.Head`
+backbone/                   Hugging Face's format, with the tokenizer
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adapters.encoder import Encoder, fingerprint
+from models.heads import Head, HeadConfig
+from models.lookup import StoredHead
+
+VERSION = 1
+HEAD, BACKBONE = "head.safetensors", "backbone"
+
+
+class HeadFolder(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+      values: of its JSON file.
+      config: of its head.
+      head: on hidden states.
+      encoder: texts to hidden states.
+      sha256: of all of it.
+    """
+
+    values: Mapping[str, Any]
+    config: HeadConfig
+    head: StoredHead
+    encoder: Encoder
+    sha256: str
+
+    def outputs(self, texts: list[str], features: np.ndarray | None = None) -> np.ndarray:
+        """float32 [N, num_outputs]."""
+        return self.head(self.encoder(texts), features)
+
+
+def load(folder: str | os.PathLike, name: str, fields: Mapping[str, type]) -> HeadFolder:
+    """Reads a folder.
+
+    Args:
+      folder: of the model.
+      name: of its JSON file.
+      fields: that the file must have, with their types; also style and too_long.
+
+    Raises:
+      OSError: a file is missing.
+      ValueError: one is damaged, or they do not belong together; names it.
+    """
+    folder = Path(folder)
+    values = read_json(folder / name, {"style": str, "too_long": str, **fields})
+    encoder = Encoder.load(folder / BACKBONE, too_long=values["too_long"])
+    head = Head.load(folder / HEAD, encoder.backbone.config.hidden_size)
+    digest = hashlib.sha256(fingerprint(folder / BACKBONE).encode())
+    for part in (HEAD, name):
+        digest.update((folder / part).read_bytes())
+    return HeadFolder(values, head.config, StoredHead(head), encoder, digest.hexdigest())
+
+
+def read_json(path: Path, fields: Mapping[str, type]) -> dict[str, Any]:
+    """The object in a file, with "version": 1.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is no object, of another version, or lacks a field of its type; names it.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: holds a {type(values).__name__}, expected an object")
+    if (version := values.get("version")) != VERSION:
+        raise ValueError(f"{path}: version is {version!r}, expected {VERSION}")
+    for field, kind in fields.items():
+        if not isinstance(values.get(field), kind):
+            raise ValueError(
+                f"{path}: {field} is {values.get(field)!r}, expected a {kind.__name__}"
+            )
+    return values

@@ -1,0 +1,96 @@
+"""The helpers that conditions speak of, loaded once and shared by all that use them.
+
+Where a condition names MODULE:FUNCTION in place of a folder,
+
+  FUNCTION(num_helps, cost)   gives a helper with `style`, `threshold`, `margins(states)` [N, K] and
+                              `at(threshold)`, as `adapters.model_helper.ModelHelper` has them
+  FUNCTION(num_helps)         gives a process reward model, as `adapters.prm_helper.SuccessModel`
+"""
+
+import os
+from typing import Any
+
+from adapters import seeds as seeds_lib
+from adapters.helpers import Always, Never, Random
+from adapters.prm_helper import PRMHelper
+from adapters.protocols import Helper
+from experiments.conditions import Condition, Dial
+from experiments.players import make
+
+
+class Deciders:
+    """The helpers of conditions; what is loaded is loaded once."""
+
+    def __init__(self, num_helps: int):
+        """Loads nothing yet."""
+        self._num_helps = num_helps
+        self._loaded: dict[str, Any] = {}
+        self._made: dict[tuple[str, float], Helper] = {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What is known of all that was loaded, JSON values."""
+        return {key: dict(getattr(one, "config", {})) for key, one in sorted(self._loaded.items())}
+
+    def judge(self, condition: Condition) -> Any:
+        """The helper behind a threshold, with `style`, `margins`, `threshold` and `at`.
+
+        Raises:
+          OSError, ValueError: it cannot be loaded, or is for other helps.
+        """
+        key = repr((condition.method, condition.source, condition.cost, condition.help))
+        if key not in self._loaded:
+            try:
+                self._loaded[key] = self._load(condition)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{condition.name!r}: {error}") from error
+        return self._loaded[key]
+
+    def helper(self, condition: Condition, dial: Dial | None, seed: int) -> Helper:
+        """Who decides in an episode of this seed; the same object for the same value."""
+        if condition.method == "random" and condition.task_wise is not None:
+            return self.whole_task(condition, dial, seed)
+        value = 0.0 if dial is None else dial.of_episode(seed)
+        key = condition.name, value
+        if key not in self._made:
+            self._made[key] = self._make(condition, None if dial is None else value)
+        return self._made[key]
+
+    def whole_task(self, condition: Condition, dial: Dial, seed: int) -> Helper:
+        """The help for a whole task, drawn for it."""
+        (decision,) = Random(condition.shares(dial.of_episode(seed))).decide(
+            [None], None, [seeds_lib.derive("task", seed)]
+        )
+        key = "whole task", float(decision.help)
+        return self._made.setdefault(key, Always(decision.help))
+
+    def _make(self, condition: Condition, value: float | None) -> Helper:
+        if condition.method == "never":
+            return Never()
+        if condition.method == "always":
+            return Always(condition.help)
+        if condition.method == "random":
+            return Random(condition.shares(value))
+        found = self.judge(condition)
+        return found if value is None else found.at(value)
+
+    def _load(self, condition: Condition) -> Any:
+        source = condition.source
+        if ":" in source and not os.path.exists(source):
+            own = () if condition.method == "prm" else (condition.cost,)
+            found = make(source, self._num_helps, *own)
+        elif condition.method == "prm":
+            from adapters.prm import PRM  # takes flax
+
+            found = PRM.load(source)
+        else:
+            from adapters.model_helper import ModelHelper  # takes flax
+
+            found = ModelHelper.load(source, cost=condition.cost)
+        if condition.method == "prm":
+            return PRMHelper(found, 0.5, help=condition.help, num_helps=self._num_helps)
+        if len(getattr(found, "helps", [None] * self._num_helps)) != self._num_helps:
+            raise ValueError(
+                f"{source} is for the helps {list(found.helps)}, expected {self._num_helps}"
+            )
+        return found

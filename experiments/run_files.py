@@ -1,0 +1,35 @@
+"""Files that training scripts leave beside a model: settings, and what it is."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from models.atomic_file import write_bytes
+
+
+def check_settings(path: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings.json, or raises ValueError where a run was started with others."""
+    settings = json.loads(json.dumps(dict(settings)))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for name in sorted(settings.keys() | before.keys()):
+        if (value := settings.get(name)) != (was := before.get(name)):
+            raise ValueError(f"{path}: {name} is {value!r}, was {was!r}; expected the same")
+
+
+def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all."""
+    write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+
+
+def or_none(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The same with None for what is no number: JSON has no NaN."""
+    return {name: float(x) if math.isfinite(x) else None for name, x in values.items()}

@@ -1,0 +1,27 @@
+"""Episodes written by hand: states, decisions and an end."""
+
+from adapters.step import Step
+
+
+def turns(name, task, keys, decisions, outcome, text="in {}"):
+    """An episode of one help; after the last state comes "end"."""
+    return [
+        Step(
+            task=task,
+            episode=name,
+            probabilities=(0.5,),
+            seed=0,
+            turn=turn,
+            state_key=key,
+            state_text=text.format(key),
+            decision=decision,
+            actor="base",
+            raw="go",
+            action="go",
+            next_state_key=after,
+            outcome=outcome if after == "end" else None,
+        )
+        for turn, (key, decision, after) in enumerate(
+            zip(keys, decisions, [*keys[1:], "end"], strict=True)
+        )
+    ]

@@ -1,0 +1,205 @@
+"""The script that trains process reward models, on doors, with a language model of no size."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from adapters.prm import PRM
+from adapters.prm_data import read_outcomes
+from experiments import tuning
+from experiments.tuning import Tuning
+from models import convert
+from models.calibration import split_tasks
+from models.heads import HeadConfig
+from models.losses import Success
+from models.prefixes import Reads
+from tests.adapters import tiny_folders
+from tests.adapters.tiny_folders import TEXTS
+from tests.experiments.in_process import Script
+
+train_prm = Script("experiments.train_prm")
+BRIEF = ["--tokens=4000", "--batch=512", "--rate=0.01"]
+FROZEN = ["--tune=head", "--calibration=isotonic"]
+
+
+@pytest.fixture(scope="module")
+def rollouts(tmp_path_factory):
+    return tiny_folders.collect(tmp_path_factory.mktemp("rollouts") / "doors")
+
+
+def flags(rollouts, out, *more):
+    return [
+        f"--rollouts={rollouts}",
+        f"--backbone={tiny_folders.language_model()}",
+        f"--out={out}",
+        *more,
+    ]
+
+
+def printed(*flags):
+    done = train_prm(*flags)
+    assert not done.error, done.error
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def frozen(rollouts, tmp_path_factory):
+    """A PRM on a frozen decoder, and what the script printed."""
+    out = tmp_path_factory.mktemp("frozen") / "prm"
+    return out, printed(*flags(rollouts, out, *FROZEN))
+
+
+def test_a_frozen_decoder_tells_outcomes_of_tasks_held_out(rollouts, frozen):
+    out, text = frozen
+    values = json.loads((out / "prm.json").read_text())
+    assert (values["style"], values["helps"], values["reads"]) == ("compact", ["oracle"], "state")
+    found = values["quality"]["validation"]
+    assert found["nohelp"]["tasks"] == 30 and found["oracle"]["states"] > 8
+    assert found["nohelp"]["auroc"] > 0.58 and found["nohelp"]["ece"] < 0.2
+    assert f"{found['nohelp']['auroc']:.3f}" in text and "Stopping where 1 - p(s)" in text
+    assert values["self_regulation"]["episodes"] == 30
+    assert (out / "run" / "metrics.jsonl").exists()
+
+
+def test_the_folder_gives_calibrated_probabilities(frozen):
+    out, _ = frozen
+    prm = PRM.load(out)
+    p = prm.probabilities(TEXTS)
+    assert p.shape == (len(TEXTS), 2) and np.all((p >= 0) & (p <= 1))
+    logits = prm.logits(TEXTS)[:, 0]
+    assert logits[4] > logits[0]  # nearer to the end, after as many calls
+
+
+def test_a_frozen_decoder_is_kept_byte_for_byte(frozen):
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        kept = (frozen[0] / "backbone" / name).read_bytes()
+        assert kept == (tiny_folders.language_model() / name).read_bytes()
+
+
+def test_the_same_command_once_more_changes_nothing(rollouts, frozen):
+    out, text = frozen
+    before = {path: path.read_bytes() for path in out.glob("*.*")}
+    again = printed(*flags(rollouts, out, *FROZEN))
+    assert again.splitlines()[-3:] == text.splitlines()[-3:]
+    assert {path: path.read_bytes() for path in out.glob("*.*")} == before
+
+
+def test_states_of_one_task_are_never_on_both_sides(rollouts):
+    outcomes = read_outcomes(rollouts)
+    held = split_tasks(outcomes.task, 0.2)
+    learnt, judged = (
+        {t for t, h in zip(outcomes.task, held, strict=True) if h == side} for side in (False, True)
+    )
+    assert not learnt & judged and len(judged) == 30
+
+
+@pytest.fixture(scope="module")
+def tuned(rollouts, tmp_path_factory):
+    """A PRM with its decoder, trained by a run that nobody stopped."""
+    out = tmp_path_factory.mktemp("tuned") / "prm"
+    printed(*flags(rollouts, out, *BRIEF))
+    return out
+
+
+def test_a_decoder_that_is_tuned_moves_and_is_read_back(tuned):
+    scales = [
+        np.asarray(convert.load(folder).norm.scale[...])
+        for folder in (tiny_folders.language_model(), tuned / "backbone")
+    ]
+    assert np.abs(scales[0] - scales[1]).max() > 1e-3
+    assert np.ptp(PRM.load(tuned).probabilities(TEXTS)[:, 0]) > 0
+
+
+def test_adapters_are_merged(tmp_path):
+    how = Tuning("lora", tokens=400, batch=64, rate=0.01, rank=2)
+    backbone = tuning.load_backbone(tiny_folders.language_model(), how)
+    number = len(TEXTS)
+    reads = Reads(np.arange(number), np.eye(number, 1, dtype=np.float32), np.ones(number))
+    config = HeadConfig("success", 0)
+    tuning.tune(backbone, config, TEXTS, reads, Success(), how, tmp_path / "run")
+    tuning.save_backbone(backbone, tmp_path / "backbone", how)
+    q_proj, gate_proj = (
+        [
+            np.asarray(matrix(convert.load(folder).layers[0]).kernel[...])
+            for folder in (tiny_folders.language_model(), tmp_path / "backbone")
+        ]
+        for matrix in (lambda layer: layer.self_attn.q_proj, lambda layer: layer.mlp.gate_proj)
+    )
+    assert np.abs(q_proj[0] - q_proj[1]).max() > 1e-4
+    np.testing.assert_array_equal(*gate_proj)
+
+
+def test_one_of_actions_is_for_a_search(rollouts, tmp_path):
+    out = tmp_path / "prm"
+    printed(*flags(rollouts, out, "--tune=head", "--action"))
+    prm = PRM.load(out)
+    assert prm.reads == "action" and prm.helps == ()
+    assert 0 < prm.as_scorer()(tiny_folders.STATES[:1], ["door 0"])[0] < 1
+
+
+KILLED = """
+import os, runpy, signal
+from models.run_folder import RunFolder
+
+save = RunFolder.save
+
+def save_and_die(self, *arguments):
+    save(self, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+RunFolder.save = save_and_die
+runpy.run_module("experiments.train_prm", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_model(rollouts, frozen, tmp_path):
+    """A child is killed when it has written its first checkpoint; the same command ends it."""
+    command = flags(rollouts, tmp_path / "prm", *FROZEN)
+    child = subprocess.run([sys.executable, "-c", KILLED, *command], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "prm" / "run").glob("checkpoints/*"))) == 1
+    assert not (tmp_path / "prm" / "prm.json").exists()
+    printed(*command)
+    for name in ("head.safetensors", "backbone/model.safetensors", "prm.json"):
+        assert (tmp_path / "prm" / name).read_bytes() == (frozen[0] / name).read_bytes()
+
+
+def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
+    done = train_prm(*flags(rollouts, frozen[0], "--tune=head", "--seed=3"))
+    assert "settings.json: calibration is 'temperature', was 'isotonic'" in done.error
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--rollouts=nowhere"], "nowhere: no shard"),
+        (["--backbone=nowhere"], "nowhere: no config.json there"),
+        (["extra"], "unexpected argument 'extra'"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(rollouts, tmp_path, more, message):
+    done = train_prm(*flags(rollouts, tmp_path / "prm"), *more)
+    assert message in done.error and done.error.startswith("train_prm: ")
+    assert "\n" not in done.error and not (tmp_path / "prm").exists()
+
+
+def test_too_few_tasks_are_named(tmp_path):
+    few = tiny_folders.collect(tmp_path / "few", tasks=2)
+    done = train_prm(*flags(few, tmp_path / "prm"))
+    assert "2 tasks, expected 4 or more to hold some out" in done.error
+
+
+def test_a_half_deleted_folder_of_rollouts_is_named(rollouts, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(rollouts, broken)
+    (shard,) = broken.glob("shard-*.jsonl")
+    lines = shard.read_text().splitlines(keepends=True)
+    second = next(i for i, line in enumerate(lines) if '"turn":1,' in line)
+    shard.write_text("".join(lines[:second] + lines[second + 1 :]))
+    done = train_prm(*flags(broken, tmp_path / "prm"))
+    assert f"{shard}:{second + 1}: " in done.error and "is broken" in done.error
