@@ -3,12 +3,12 @@
 A file of pairs holds one JSON object a line:
 
     {"text": "s_obj put cup on table ...", "reply": "the cup is here\\nAction: Pick up cup"}
-    {"text": "s_obj put cup on table ...", "questions": [["where bed", "bed 3"]]}
+    {"text": "s_obj put cup on table ...", "questions": [["bed", " 3"]]}
 
 One line may have both. As a document a pair is the text, the reply, and then each question with its
 answer; what is learnt are the reply and the answers, each with the token that ends it. A new line
-comes before a reply, a question and an answer. So the questions are learnt jointly with the reply,
-in one pass over the text, and no reply sees them.
+comes before a reply and a question; an answer follows its question as it is. So the questions are
+learnt jointly with the reply, in one pass over the text, and no reply sees them.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ class Pair:
         if self.reply is not None:
             parts.append((f"\n{self.reply}", True))
         for question, answer in self.questions:
-            parts += [(f"\n{question}", False), (f"\n{answer}", True)]
+            parts += [(f"\n{question}", False), (answer, True)]
         return parts
 
 
@@ -102,14 +102,15 @@ def documents(pairs: Sequence[Pair], tokenizer: Tokenizer, limit: Limit) -> list
     Raises:
       ValueError: a pair is too long, and may not or cannot be truncated.
     """
-    found = []
+    found: list[Document] = []
+    known: dict[str, list[int]] = {}  # the same replies and questions come again and again
     for start in range(0, len(pairs), _AT_ONCE):
         some = [(pair.name, pair.parts()) for pair in pairs[start : start + _AT_ONCE]]
+        new = {p: None for _, parts in some for p, _ in parts[1:] if p not in known}
+        known |= zip(new, tokenizer.encode(list(new), special=False), strict=True)
         texts = tokenizer.encode([parts[0][0] for _, parts in some])
-        others = tokenizer.encode([p for _, parts in some for p, _ in parts[1:]], special=False)
-        rest = iter(others)
         for (name, parts), text in zip(some, texts, strict=True):
-            encoded = [(text, False), *((next(rest), learnt) for _, learnt in parts[1:])]
+            encoded = [(text, False), *((known[p], learnt) for p, learnt in parts[1:])]
             found.append(_document(name, encoded, tokenizer.end_token, limit))
     return found
 

@@ -1,24 +1,23 @@
 """Pairs for training an actor on the simulated SIF: what a teacher does, and what a text tells.
 
-A pair is the compact text of a state and a reply: a short thought, which is looked up in the text
-line by line, and then the action of a scripted teacher:
+A pair is the compact text of a state and a reply: a short thought, lines of the text that are
+looked up until the action follows, and then the action of a scripted teacher:
 
-    cup 3 bed ?       where the map has the object
-    eating fridge     what was heard, what there is where one does that,
-    5                   and the first room that has it
-    eating table
-    here
-    here 2 look 1     the room it is in
-    3 next            the room that follows by number
-    count 0 1 2       rooms looked through, objects here, old entries
+    cup 3 bed ?           where the map has the object
+    here 5 look 2         this room
+    hear cup eating       what was heard of the object,
+    fridge 4 all          and the first rooms with what is typical of where one does that
+    table none
+    couch 1
     Action: Go to Room 3
 
-Room numbers and objects stand where they stand in the text, at the start of a line or after a
-space, and so are the same tokens there and here: copying is easier to learn than translating.
+Nearly every token of a thought so follows one that it follows in the text, in the same place of a
+line: small models learn to copy long before they learn to translate.
 
-The same look-ups are asked for one by one too, about anything in the text: many small targets a
-text, without which a small model does not learn to look things up. Rooms are renumbered task by
-task, so that a number says nothing about a room.
+The text ends with the goal, so that the same house serves for several goals: after the reply come
+others, each with what the teacher would do. And the look-ups are asked for one by one, about
+anything in the text: many small targets a text, without which a small model does not learn to look
+things up. Rooms are renumbered task by task, so that a number says nothing about a room.
 """
 
 import dataclasses
@@ -27,16 +26,26 @@ from collections.abc import Iterator, Sequence
 
 from adapters.protocols import Actor
 from adapters.sif.generator import SifConfig, generate_task
-from adapters.sif.houses import ACTIVITIES, FURNITURE, RECEPTACLES, SMALL_OBJECTS
-from adapters.sif.layout import DONE
+from adapters.sif.houses import ACTIVITIES, FURNITURE, NO_PUT, RECEPTACLES, SMALL_OBJECTS
+from adapters.sif.layout import DONE, Layout
 from adapters.sif.state import SifState
-from adapters.sif.tasks import Placed, Task
-from adapters.sif.text import compact
+from adapters.sif.tasks import Goal, Placed, Sentence, Task
+from adapters.sif.text import (
+    compact,
+    here_line,
+    human_line,
+    object_lines,
+    receptacle_line,
+    task_text,
+    ways,
+)
 from adapters.sif.view import View
 from adapters.sif.world import SifWorld
 from experiments.actor_pairs import Pair
 
-_MARKS = {"seen": "", "premap": " ?", "gone": " x"}
+_EXCERPT = 6  # lines
+_SEEN = 0.4  # of the other goals are of an object that the agent has seen; half of them are met
+_CUES = (*FURNITURE, *RECEPTACLES, *ACTIVITIES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +56,8 @@ class Lessons:
       split: of the simulated tasks, for example "s_obj/train".
       tasks: how many, from the first; each is played once, its rooms renumbered.
       houses: that training tasks take place in, see `SifConfig.train_houses`.
-      questions: asked about each state, and about each excerpt.
+      goals: others that each state is answered for too.
+      questions: asked about each state.
       excerpts: of each state, with questions only.
       stray: in [0, 1]; with this probability a turn is not the teacher's: any action offered but
         `Done!`. The teacher says all the same what it would have done, and so learns to go on from
@@ -59,7 +69,8 @@ class Lessons:
     split: str
     tasks: int
     houses: int
-    questions: int = 8
+    goals: int = 3
+    questions: int = 4
     excerpts: int = 1
     stray: float = 0.2
     seed: int = 0
@@ -68,11 +79,9 @@ class Lessons:
     def __post_init__(self):
         if self.tasks < 1:
             raise ValueError(f"tasks is {self.tasks}, expected 1 or more")
-        for name in ("questions", "excerpts"):
+        for name in ("goals", "questions", "excerpts"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.excerpts and not self.questions:
-            raise ValueError("questions is 0, expected some where there are excerpts")
         if not 0 <= self.stray <= 1:
             raise ValueError(f"stray is {self.stray}, expected 0..1")
 
@@ -95,25 +104,17 @@ def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
         state, found = world.reset(task.name), []
         while state.outcome is None:
             (reply,) = teacher.act([state], [0])
-            view = state.view()
-            found.append(
-                Pair(
-                    f"{task.name} turn {view.calls}",
-                    state.text("compact"),
-                    f"{thought(view)}\nAction: {reply.action}",
-                    some_questions(view, lessons.questions, rng),
-                )
-            )
+            view, others = state.view(), [supposed(state, rng) for _ in range(lessons.goals)]
+            replies = teacher.act(others, [0] * len(others))
+            asked = [
+                (task_text(other.view()), "\n" + _said(other.view(), answer.action))
+                for other, answer in zip(others, replies, strict=True)
+            ]
+            asked += some_questions(view, lessons.questions, rng)
+            name = f"{task.name} turn {view.calls}"
+            found.append(Pair(name, state.text("compact"), _said(view, reply.action), asked))
             for nth in range(lessons.excerpts):
-                part = excerpt(view, rng)
-                found.append(
-                    Pair(
-                        f"{found[-1].name} excerpt {nth}",
-                        compact(part),
-                        None,
-                        some_questions(part, lessons.questions, rng),
-                    )
-                )
+                found.append(excerpt(f"{name} excerpt {nth}", view, rng))
             stray = rng.random() < lessons.stray
             state = world.step(state, _any(state, rng) if stray else reply.action)
         yield found
@@ -152,45 +153,62 @@ def renumbered(task: Task, order: Sequence[int]) -> Task:
     )
 
 
-def thought(view: View) -> str:
-    """What is looked up before the action, a line each."""
-    goal, lines = view.goal, []
-    if view.asking:
-        return _heard(view, "") or "heard nothing"
-    if view.held != goal.object:
-        lines.append(_on_map(view, goal.object))
-    if view.held is None:
-        lines.append(_heard(view, goal.object))
+def thought(view: View, action: str) -> str:
+    """The lines that are looked up before an action, until it follows."""
+    return "\n".join(_looked_up(view, action))
+
+
+def supposed(state: SifState, rng: random.Random) -> SifState:
+    """The same state with another goal, other sentences, and perhaps the goal's object in hand.
+    Some of these goals are met: the tasks' own are so only once, at their ends.
+
+    What the text tells of the house stays the same, so that one text serves for several replies.
+    """
+    task, now, heard = state.task, state.now, state.task.sentences
+    thing = state.held if state.held and rng.random() < 0.8 else rng.choice(state.layout.categories)
+    rooms = task.house.rooms
+    seen = [entry for entry in state.view().entries if entry.mark == "seen"]
+    if state.held is None and seen and rng.random() < _SEEN:
+        thing, place, receptacle, _ = rng.choice(seen)
+        if rng.random() < 0.5:  # the goal is met
+            rooms = (dataclasses.replace(rooms[place], receptacles=(receptacle,), spots=((0,),)),)
+    wanted = sorted({name for room in rooms for name in room.receptacles} - NO_PUT)
+    if task.type == "s_hum":
+        goal = Goal("human", thing)
+    elif rng.random() < 0.3 or not wanted:
+        goal = Goal("room", thing, rng.choice([f for room in rooms for f in room.functions]))
     else:
-        lines.append(_places(view, goal.target) if goal.target else _heard(view, ""))
-    lines += [_here(view), _next(view), _counts(view)]
-    return "\n".join(line for line in lines if line)
+        goal = Goal("recep", thing, rng.choice(wanted))
+    if task.type == "s_obj":
+        about = [thing, *([rng.choice(SMALL_OBJECTS)] if rng.random() < 0.4 else [])]
+        heard = tuple(Sentence("", name, rng.choice(_CUES)) for name in dict.fromkeys(about))
+    layout = Layout(dataclasses.replace(task, goal=goal, sentences=heard))
+    if state.held is None and rng.random() < 0.2:
+        now = now._replace(held=layout.goal)
+    return SifState(layout, now)
 
 
 def some_questions(view: View, count: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Up to `count` different questions about the text of a view, each with its answer."""
-    asked = [(f"{name} map", _on_map(view, name)) for name in SMALL_OBJECTS]
-    asked += [(f"where {name}", _where(view, name)) for name in RECEPTACLES]
-    asked += [(f"places {cue}", _places(view, cue)) for cue in (*FURNITURE, *ACTIVITIES)]
-    asked += [("here", _here(view)), ("next", _next(view)), ("count", _counts(view))]
-    asked += [(f"{_name(view, at)} room", _room(view, at)) for at, room in enumerate(view.rooms)]
+    """Up to `count` questions about the text of a view, each with its answer: how lines go on that
+    begin so, and what a sentence or a room as goal has one look up."""
+    asked = list(_beginnings(view).items())
+    asked += [(f"in {name}", _below(_places(view, name))) for name in FURNITURE]
+    for cue in rng.sample(_CUES, 4):
+        asked.append((f"hear {rng.choice(SMALL_OBJECTS)} {cue}", _below(_places(view, cue))))
     return rng.sample(asked, min(count, len(asked)))
 
 
-def excerpt(view: View, rng: random.Random) -> View:
-    """The view with one to three of its rooms, that of the agent among them, and up to three of
-    the objects in them. A look-up is found sooner in few lines, and then serves in many."""
-    others = [room for room in range(len(view.rooms)) if room != view.here]
-    some = rng.sample(others, rng.randint(view.here is None, min(2, len(others))))
-    kept = sorted([*some, *([] if view.here is None else [view.here])])
-    place = {room: at for at, room in enumerate(kept)}
-    entries = [entry for entry in view.entries if entry.room in place]
-    chosen = sorted(rng.sample(range(len(entries)), min(3, len(entries))))
-    return view._replace(
-        here=None if view.here is None else place[view.here],
-        rooms=tuple(view.rooms[room] for room in kept),
-        entries=tuple(entries[i]._replace(room=place[entries[i].room]) for i in chosen),
-        human=None,
+def excerpt(name: str, view: View, rng: random.Random) -> Pair:
+    """Some lines of the text of a view, and a question about each. A look-up is found sooner in
+    few lines, and then serves in many."""
+    asked, lines = _beginnings(view), {}
+    for line in compact(view).splitlines():
+        lines.setdefault(line.split()[0], line)
+    keys = [key for key in lines if key in asked]
+    kept = set(rng.sample(keys, min(_EXCERPT, len(keys))))
+    text = "\n".join(lines[key] for key in keys if key in kept)
+    return Pair(
+        name, text, None, [(key, asked[key]) for key in rng.sample(sorted(kept), len(kept))]
     )
 
 
@@ -198,64 +216,102 @@ def _any(state: SifState, rng: random.Random) -> str:
     return rng.choice([action for action in state.actions if action != DONE])
 
 
-def _on_map(view: View, name: str) -> str:
-    """The lines of the map about an object, those of this room first."""
-    found = [entry for entry in view.entries if entry.object == name]
-    found.sort(key=lambda entry: entry.room != view.here)
-    lines = [
-        f"{name} {_name(view, entry.room)} {entry.receptacle}{_MARKS[entry.mark]}"
-        for entry in found
-    ]
-    return "\n".join(lines) or f"{name} none"
+def _said(view: View, action: str) -> str:
+    return f"{thought(view, action)}\nAction: {action}"
 
 
-def _heard(view: View, about: str) -> str:
+def _beginnings(view: View) -> dict[str, str]:
+    """How lines of the text go on, by their first word."""
+    known = {entry.object for entry in view.entries} | {view.goal.object}
+    lines = [object_lines(view, name)[0] for name in SMALL_OBJECTS if name in known]
+    lines += [receptacle_line(view, name, 1) for name in RECEPTACLES]
+    lines += [_short_here(view), _next(view)]
+    return {key: f" {rest}" for key, _, rest in (line.partition(" ") for line in lines)}
+
+
+def _below(lines: Sequence[str]) -> str:
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _looked_up(view: View, action: str) -> Iterator[str]:
+    goal, known = view.goal, [entry for entry in view.entries if entry.object == view.goal.object]
+    if view.asking:
+        yield from _heard(view, "")
+        yield human_line(view)
+        return
+    if view.held is None:
+        yield from object_lines(view, goal.object)
+        seen = [entry for entry in known if entry.mark == "seen"]
+        if goal.kind == "recep" and seen:
+            yield f"on {goal.target}"
+        if goal.kind == "room" and any(entry.room == view.here for entry in seen):
+            yield from _goal(view)
+        if action.startswith("Pick ") or (action == DONE and seen):
+            return
+        yield _short_here(view)
+        heard, there = (
+            _heard(view, goal.object),
+            [str(view.rooms[entry.room].number) for entry in known],
+        )
+        looking = view.here is not None and not view.rooms[view.here].complete
+        if action == DONE or (action.split()[-1] in there and not (heard and looking)):
+            return
+        yield from heard
+        told = " ".join([*there, *heard]).split()
+        if action.startswith("Go ") and action.split()[-1] not in told:
+            yield _next(view)
+        return
+    if view.held == goal.object:
+        places = _heard(view, "") if goal.kind == "human" else _goal(view)
+        yield from places
+        if goal.kind == "human":
+            yield human_line(view)
+        if action.startswith("Give ") or (action.startswith("Put ") and goal.kind == "recep"):
+            return
+        if action.startswith("Go ") and any(action.split()[-1] in p.split() for p in places):
+            return
+    if action.startswith("Put "):
+        yield here_line(view)
+        return
+    yield _short_here(view)
+    if action.startswith("Go "):
+        yield _next(view)
+
+
+def _goal(view: View) -> list[str]:
+    """Where the goal's receptacle or room may be."""
+    if view.goal.kind == "recep":
+        return [receptacle_line(view, view.goal.target, 1)]
+    return [f"in {view.goal.target}", *_places(view, view.goal.target)]
+
+
+def _heard(view: View, about: str) -> list[str]:
     """What was said of an object, or of the human (""), and where there is any of it."""
-    cues = [s.cue for s in view.sentences if s.about == about and s.cue]
-    return "\n".join(_places(view, cue) for cue in cues)
+    lines = []
+    for sentence in view.sentences:
+        if sentence.about == about and sentence.cue:
+            lines += [f"hear {about or 'human'} {sentence.cue}", *_places(view, sentence.cue)]
+    return lines
 
 
-def _places(view: View, cue: str) -> str:
-    """For a receptacle where it is; for a function or an activity, where its furniture is."""
+def _places(view: View, cue: str) -> list[str]:
+    """The first room with a receptacle, or with what is typical of a function or an activity."""
+    if cue in RECEPTACLES:
+        return [receptacle_line(view, cue, 1)]
     meanings = ACTIVITIES.get(cue, (cue,))
-    pieces = dict.fromkeys(FURNITURE[m][0][0] if m in FURNITURE else m for m in meanings)
-    return "\n".join(f"{cue} {piece}\n{_where(view, piece)}" for piece in pieces)
+    always = FURNITURE[meanings[0]][0]
+    known = {name for room in view.rooms for name in room.receptacles}
+    # Of the first meaning what there is; of the others what is most typical.
+    first = next((i for i, piece in enumerate(always) if piece in known), len(always) - 1)
+    pieces = dict.fromkeys([*always[: first + 1], *(FURNITURE[m][0][0] for m in meanings[1:])])
+    return [receptacle_line(view, piece, 1) for piece in pieces]
 
 
-def _where(view: View, receptacle: str) -> str:
-    """The first room with a receptacle, this one before the others."""
-    ordered = sorted(range(len(view.rooms)), key=lambda room: room != view.here)
-    having = [room for room in ordered if receptacle in view.rooms[room].receptacles]
-    if not having:
-        return "none"
-    return _name(view, having[0]) + " all" * view.rooms[having[0]].complete
-
-
-def _room(view: View, at: int) -> str:
-    room = view.rooms[at]
-    return " ".join([_name(view, at), *room.receptacles])
-
-
-def _here(view: View) -> str:
-    if view.here is None:
-        return "here none"
-    room = view.rooms[view.here]
-    return f"here {room.number} look {'all' if room.complete else room.looks}"
+def _short_here(view: View) -> str:
+    """The line about this room without what stands in it."""
+    return " ".join(here_line(view).split()[:4])
 
 
 def _next(view: View) -> str:
-    """The room that follows by number, round and round."""
-    at = 0 if view.here is None else (view.here + 1) % len(view.rooms)
-    return f"{view.rooms[at].number} next"
-
-
-def _counts(view: View) -> str:
-    """Rooms looked through, objects believed here, old entries of the map."""
-    complete = sum(room.complete for room in view.rooms)
-    here = sum(entry.room == view.here for entry in view.entries)
-    old = sum(entry.mark == "premap" for entry in view.entries)
-    return f"count {complete} {here} {old}"
-
-
-def _name(view: View, room: int) -> str:
-    return "here" if room == view.here else str(view.rooms[room].number)
+    others = ways(view)
+    return f"go {view.rooms[others[0]].number if others else 'none'}"

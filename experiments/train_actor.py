@@ -1,12 +1,15 @@
 """Trains a small language model, from nothing, to act: on a teacher's pairs or on pairs of a file.
 
-    python -m experiments.train_actor --out=actor --teacher=greedy --tasks=4000
+    python -m experiments.train_actor --out=sound
+    python -m experiments.train_actor --out=base --start=sound/model --steps=800 --rate=1e-3 \\
+        --teacher=experiments.teachers:base
     python -m experiments.train_actor --out=actor --pairs=pairs.jsonl --width=256 --depth=8
 
 Without `--pairs` a scripted teacher plays tasks of the simulated SIF, and its replies and questions
 about the texts are the pairs (`experiments.sif_pairs`); `experiments.actor_pairs` says what a file
 of pairs holds. Replies and answers are learnt jointly, from the first step, in the tokens of a
-byte-level BPE trained on the same pairs. In `--out`:
+byte-level BPE trained on the same pairs. With `--start` a model that has learnt to look things up
+goes on with other pairs. In `--out`:
 
     settings.json   what the run was started with; another one is refused
     run/            metrics.jsonl, one line a step, and checkpoints
@@ -17,6 +20,7 @@ The same command goes on where it was stopped, and ends in the same model.
 """
 
 import collections
+import itertools
 import json
 import math
 import pathlib
@@ -35,7 +39,7 @@ from adapters.episodes import Episode, play
 from adapters.helpers import Never
 from adapters.llama_actor import LlamaActor
 from adapters.protocols import Actor
-from adapters.sif.generator import SPLITS, SifConfig
+from adapters.sif.generator import SifConfig
 from adapters.sif.world import SifWorld
 from experiments import sif_pairs
 from experiments.actor_pairs import Pair, corpus, documents, read_pairs
@@ -56,19 +60,23 @@ _OUT = flags.DEFINE_string("out", None, "Folder of the run.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the pairs, the weights and the order.", lower_bound=0)
 
 _PAIRS = flags.DEFINE_string("pairs", None, "JSONL file of pairs; None lets a teacher play.")
-_TEACHER = flags.DEFINE_string("teacher", "greedy", "See experiments.players.")
-_SPLIT = flags.DEFINE_enum("split", "s_obj/train", SPLITS, "Whose tasks the teacher plays.")
-_TASKS = flags.DEFINE_integer("tasks", 4000, "That it plays.", lower_bound=1)
-_HOUSES = flags.DEFINE_integer("houses", 4000, "That training tasks take place in.", lower_bound=6)
+_TEACHER = flags.DEFINE_string("teacher", "experiments.teachers:sound", "See experiments.players.")
+_SPLITS = flags.DEFINE_list("splits", "s_obj/train,pnp/train", "Whose tasks the teacher plays.")
+_TASKS = flags.DEFINE_integer("tasks", 1000, "That it plays, of each.", lower_bound=1)
+_HOUSES = flags.DEFINE_integer("houses", 1000, "That training tasks take place in.", lower_bound=6)
+_GOALS = flags.DEFINE_integer("goals", 2, "Other ones each state is answered for.", lower_bound=0)
 _QUESTIONS = flags.DEFINE_integer("questions", 8, "Asked about each state.", lower_bound=0)
 _EXCERPTS = flags.DEFINE_integer("excerpts", 1, "Of each state, with questions.", lower_bound=0)
-_STRAY = flags.DEFINE_float("stray", 0.2, "Share of turns played at random.", 0.0, 1.0)
+_STRAY = flags.DEFINE_float("stray", 0.1, "Share of turns played at random.", 0.0, 1.0)
 
+_START = flags.DEFINE_string(
+    "start", None, "Folder of a model to start from; it brings its architecture and its tokenizer."
+)
 _WIDTH = flags.DEFINE_integer("width", 128, "hidden_size.", lower_bound=2)
-_DEPTH = flags.DEFINE_integer("depth", 4, "num_hidden_layers.", lower_bound=1)
+_DEPTH = flags.DEFINE_integer("depth", 3, "num_hidden_layers.", lower_bound=1)
 _HEADS = flags.DEFINE_integer("heads", 4, "num_attention_heads.", lower_bound=1)
 _KV_HEADS = flags.DEFINE_integer("kv_heads", None, "num_key_value_heads. [heads]", lower_bound=1)
-_MLP = flags.DEFINE_integer("mlp", None, "intermediate_size. [8/3 width]", lower_bound=1)
+_MLP = flags.DEFINE_integer("mlp", None, "intermediate_size. [2 width]", lower_bound=1)
 _VOCABULARY = flags.DEFINE_integer("vocabulary", 512, "Tokens of the BPE, at most.", lower_bound=1)
 _CONTEXT = flags.DEFINE_integer("context", 512, "max_position_embeddings.", lower_bound=2)
 _TOO_LONG = flags.DEFINE_enum(
@@ -76,7 +84,7 @@ _TOO_LONG = flags.DEFINE_enum(
 )
 
 _STEPS = flags.DEFINE_integer("steps", None, "Updates. [every pair once]", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch", 2048, "Tokens of an update.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 1024, "Tokens of an update.", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 3e-3, "Learning rate at its peak.", lower_bound=0.0)
 _DECAY = flags.DEFINE_float("decay", 0.1, "Weight decay.", lower_bound=0.0)
 _SAVE = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", lower_bound=1)
@@ -84,12 +92,15 @@ _SAVE = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", lo
 _PLAYED = flags.DEFINE_integer(
     "played", None, "Unseen tasks played at the end. [200; 0 with --pairs]", lower_bound=0
 )
-_PLAYED_SPLIT = flags.DEFINE_enum("played_split", "s_obj/test_unseen", SPLITS, "Of those tasks.")
+_PLAYED_SPLITS = flags.DEFINE_list(
+    "played_splits", None, "Of those tasks. [test_unseen of the types that the teacher plays]"
+)
 
 # What the model follows from.
 _SETTINGS = (
-    *(_SEED, _PAIRS, _TEACHER, _SPLIT, _TASKS, _HOUSES, _QUESTIONS, _EXCERPTS, _STRAY),
-    *(_WIDTH, _DEPTH, _HEADS, _KV_HEADS, _MLP, _VOCABULARY, _CONTEXT, _TOO_LONG),
+    *(_SEED, _PAIRS, _TEACHER, _SPLITS, _TASKS, _HOUSES, _GOALS, _QUESTIONS),
+    *(_EXCERPTS, _STRAY),
+    *(_START, _WIDTH, _DEPTH, _HEADS, _KV_HEADS, _MLP, _VOCABULARY, _CONTEXT, _TOO_LONG),
     *(_STEPS, _BATCH, _RATE, _DECAY, _SAVE),
 )
 SIMULATED = "Simulated: houses and tasks are made up. No number here is a result on SIF."
@@ -114,13 +125,11 @@ def _run(out: pathlib.Path) -> None:
     _check_settings(out / "settings.json", settings)
     pairs = _pairs(teacher)
     with tempfile.TemporaryDirectory() as folder:
-        # Made again each time: the same pairs give the same tokenizer.
-        tokenizer = tokenizer_lib.train(corpus(pairs), folder, vocab_size=_VOCABULARY.value)
-        limit = Limit(_CONTEXT.value, _TOO_LONG.value)
+        tokenizer, model = _beginning(pairs, folder)
+        limit = Limit(model.config.max_position_embeddings, _TOO_LONG.value)
         packing = Packing(
             documents(pairs, tokenizer, limit), batch_tokens=_BATCH.value, seed=_SEED.value
         )
-        model = Llama(_architecture(tokenizer), rngs=nnx.Rngs(_SEED.value))
         steps = _STEPS.value or math.ceil(packing.batches_per_epoch)
         packing.check_fits(model.config)
         longest = _longest_reply(pairs, tokenizer)
@@ -130,7 +139,7 @@ def _run(out: pathlib.Path) -> None:
             replace_text(out / "settings.json", json.dumps(settings, indent=1) + "\n")
         _train(model, packing, steps, out / "run")
         if not (out / "model").exists():
-            convert.save(model, out / "model", tokenizer_from=folder)
+            convert.save(model, out / "model", tokenizer_from=_START.value or folder)
     print(f"The actor is in {out / 'model'}; its replies have up to {longest} tokens.")
     number = (0 if teacher is None else 200) if _PLAYED.value is None else _PLAYED.value
     if number:
@@ -154,27 +163,41 @@ def _check_settings(path: pathlib.Path, settings: dict[str, Any]) -> None:
 def _pairs(teacher: Actor | None) -> list[Pair]:
     if teacher is None:
         return read_pairs(_PAIRS.value)
-    lessons = sif_pairs.Lessons(
-        split=_SPLIT.value,
-        tasks=_TASKS.value,
-        houses=_HOUSES.value,
-        questions=_QUESTIONS.value,
-        excerpts=_EXCERPTS.value,
-        stray=_STRAY.value,
-        seed=_SEED.value,
-    )
-    progress, found = Progress("tasks", lessons.tasks), []
-    for pairs in sif_pairs.by_task(teacher, lessons):
-        found += pairs
-        progress.add()
-    progress.end(f"{len(found):,} pairs")
+    found = []
+    for split in _SPLITS.value:
+        lessons = sif_pairs.Lessons(
+            split=split,
+            tasks=_TASKS.value,
+            houses=_HOUSES.value,
+            goals=_GOALS.value,
+            questions=_QUESTIONS.value,
+            excerpts=_EXCERPTS.value,
+            stray=_STRAY.value,
+            seed=_SEED.value,
+        )
+        progress = Progress(f"tasks of {split}", lessons.tasks)
+        for pairs in sif_pairs.by_task(teacher, lessons):
+            found += pairs
+            progress.add()
+        progress.end(f"{len(found):,} pairs")
     return found
+
+
+def _beginning(pairs: Sequence[Pair], folder: str) -> tuple[tokenizer_lib.Tokenizer, Llama]:
+    """A tokenizer, which is written to the folder, and a model; or those to start from."""
+    if _START.value is not None:
+        model = convert.load(_START.value, dtype="float32")
+        return tokenizer_lib.Tokenizer.load(_START.value, vocab_size=model.config.vocab_size), model
+    # Made again each time: the same pairs give the same tokenizer.
+    tokenizer = tokenizer_lib.train(corpus(pairs), folder, vocab_size=_VOCABULARY.value)
+    return tokenizer, Llama(_architecture(tokenizer), rngs=nnx.Rngs(_SEED.value))
 
 
 def _longest_reply(pairs: Sequence[Pair], tokenizer: tokenizer_lib.Tokenizer) -> int:
     """In tokens, with the one that ends it."""
-    replies = list({f"\n{pair.reply}" for pair in pairs if pair.reply is not None})
-    return 1 + max(map(len, tokenizer.encode(replies, special=False)), default=0)
+    replies = {f"\n{pair.reply}" for pair in pairs if pair.reply is not None}
+    replies |= {answer for pair in pairs for _, answer in pair.questions}
+    return 1 + max(map(len, tokenizer.encode(list(replies), special=False)), default=0)
 
 
 def _architecture(tokenizer: tokenizer_lib.Tokenizer) -> LlamaConfig:
@@ -182,7 +205,7 @@ def _architecture(tokenizer: tokenizer_lib.Tokenizer) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=width,
-        intermediate_size=_MLP.value or max(round(width / 12) * 32, 32),
+        intermediate_size=_MLP.value or 2 * width,
         num_hidden_layers=_DEPTH.value,
         num_attention_heads=_HEADS.value,
         num_key_value_heads=_KV_HEADS.value,
@@ -248,18 +271,22 @@ def _train(model: Llama, packing: Packing, steps: int, folder: pathlib.Path) -> 
 
 def _play(out: pathlib.Path, number: int, actors: Sequence[Actor]) -> None:
     """Plays unseen tasks, and prints and writes down how it went."""
-    split = _PLAYED_SPLIT.value
     world = SifWorld(SifConfig(val_tasks=number, test_tasks=number))
-    rows = {}
-    print(f"{SIMULATED}\n{number} tasks of {split}:")
-    print(f"{'':12}{'success':>15}{'valid actions':>15}{'actions':>9}{'truncated':>11}")
-    for actor in actors:
-        rows[actor.name] = row = played(world, actor, world.tasks(split)[:number])
+    splits = _PLAYED_SPLITS.value
+    if splits is None:
+        types = dict.fromkeys(split.split("/")[0] for split in _SPLITS.value)
+        splits = [f"{kind}/test_unseen" for kind in types]
+    rows: dict[str, dict[str, Any]] = {split: {} for split in splits}
+    print(f"{SIMULATED}\n{number} tasks of each:")
+    print(f"{'':28}{'success':>15}{'valid actions':>15}{'actions':>9}{'truncated':>11}")
+    for split, actor in itertools.product(splits, actors):
+        rows[split][actor.name] = row = played(world, actor, world.tasks(split)[:number])
         print(
-            f"{actor.name:12}{row['success']:>8.1%} ±{1.96 * row['error']:>4.0%} "
-            f"{row['valid']:>14.1%}{row['actions']:>9.1f}{row['truncated']:>11.1%}"
+            f"{split:18}{actor.name:10}{row['success']:>8.1%} ±{1.96 * row['error']:>4.0%} "
+            f"{row['valid']:>14.1%}{row['actions']:>9.1f}{row['truncated']:>11.1%}",
+            flush=True,
         )
-    found = {"note": SIMULATED, "split": split, "tasks": number, "actors": rows}
+    found = {"note": SIMULATED, "tasks": number, "splits": rows}
     replace_text(out / "played.json", json.dumps(found, indent=1) + "\n")
 
 

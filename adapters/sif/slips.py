@@ -6,7 +6,7 @@ shows: at or above a limit the slip is made, always. Nothing is drawn or hashed.
 limits; at 0 there are no slips at all.
 
     kind      number that decides                       slip
-    overlook  line of an old entry on the map, from 0   the line is not read
+    overlook  place among the old objects, from 0       the line is not read
     misread   functions that an activity may mean       only the first is thought of
     stale     receptacles where the object was          what was said of the object is not heeded
     forget    calls so far                              no other room counts as looked through

@@ -1,29 +1,33 @@
 """States as text, in two styles; nothing is told that the agent does not know.
 
-compact  An index that a small model can learn to read: the goal, what was heard, then rooms, then
-         objects. The room the agent is in is written `here` and comes first. An object of the map
-         that was not seen in this phase is marked `?`, or `x` if its place was looked at in vain.
+compact  An index that a small model can learn to read: most lines begin with what one looks up.
          A function of the state's key.
 full     For large models, in the order of the public prompt, in words of our own. Tells the past
          actions too, which the key leaves out unless the world was made with history_in_key.
 
 A compact text, of a task to put the cup on a table:
 
-    s_obj put cup on table
-    hear cup eating
-    call 3 hand none
-    here 5 look 2 counter fridge table
-    1 bed chair cabinet
-    2 look all toilet bathtub
-    cup here counter
-    book here table x
+    here 5 look 2 counter fridge table     looked at twice; `look all` if looked through
+    go 1 2 all 3 4 look 1                  the other rooms, from the one that follows by number
+    chair 1                                each receptacle: the rooms with it on the map,
+    bed 1 3                                  those looked through marked `all`
+    toilet 2 all
+    table here 3
+    book here table x                      objects on the map, those of this room first
     hat 1 bed ?
+    hear cup eating                        what the human said of the cup
+    call 3 all 1 hand none                 actions so far, rooms looked through, what is held
+    s_obj put cup on table                 the goal
+
+The room the agent is in is written `here`, and stands before others. An object of the map that was
+not seen in this phase is marked `?`, or `x` if its place was looked at in vain.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from adapters.sif.hints import spoken
+from adapters.sif.houses import RECEPTACLES
 from adapters.sif.layout import MAX_CALLS
 from adapters.sif.situation import Entry
 from adapters.sif.view import RoomView, View
@@ -51,26 +55,71 @@ class Turn(NamedTuple):
 
 def compact(view: View) -> str:
     """The compact text."""
-    lines = [f"{view.type} {_short_goal(view)}"]
+    return f"{house_text(view)}\n{task_text(view)}"
+
+
+def house_text(view: View) -> str:
+    """The first part of the compact text: the house, and where the agent is."""
+    others = [_other(view, room) for room in ways(view)]
+    lines = [here_line(view), " ".join(["go", *(others or ["none"])])]
+    lines += [receptacle_line(view, name) for name in _receptacles(view)]
+    ordered = sorted(view.entries, key=lambda entry: entry.room != view.here)
+    return "\n".join([*lines, *(_entry_line(view, entry) for entry in ordered)])
+
+
+def task_text(view: View) -> str:
+    """The rest of it: what was heard, how far the agent is, and the goal."""
+    lines = []
     for sentence in view.sentences:
         if sentence.cue is None:
             lines.append(f"hear {sentence.text}")
         elif sentence.cue:
             lines.append(f"hear {sentence.about or 'human'} {sentence.cue}")
-    lines.append(f"call {view.calls} hand {view.held or 'none'}")
     if view.human is not None:
-        lines.append(_short_human(view))
-    if view.here is None:
-        lines.append("here none")
-    else:
-        lines.append(_short_room(view, view.here))
-    lines += [_short_room(view, room) for room in range(len(view.rooms)) if room != view.here]
-    ordered = sorted(view.entries, key=lambda entry: entry.room != view.here)
-    lines += [
-        f"{entry.object} {_name(view, entry.room)} {entry.receptacle}{_MARKS[entry.mark]}"
-        for entry in ordered
-    ]
+        lines.append(human_line(view))
+    through = sum(room.complete for room in view.rooms)
+    lines.append(f"call {view.calls} all {through} hand {view.held or 'none'}")
+    lines.append(f"{view.type} {_short_goal(view)}")
     return "\n".join(lines)
+
+
+def here_line(view: View) -> str:
+    """The line of the compact text about the room that the agent is in."""
+    if view.here is None:
+        return "here none"
+    known = view.rooms[view.here]
+    looks = "all" if known.complete else known.looks
+    return " ".join([f"here {known.number} look {looks}", *known.receptacles])
+
+
+def ways(view: View) -> list[int]:
+    """The other rooms, by number, round and round from the one the agent is in."""
+    start, size = -1 if view.here is None else view.here, len(view.rooms)
+    return [(start + 1 + i) % size for i in range(size - (view.here is not None))]
+
+
+def receptacle_line(view: View, name: str, most: int | None = None) -> str:
+    """The line about a receptacle, `none` if there is none on the map; or its beginning, the first
+    `most` rooms."""
+    rooms = sorted(range(len(view.rooms)), key=lambda room: room != view.here)
+    having = [room for room in rooms if name in view.rooms[room].receptacles]
+    told = [_name(view, room) + " all" * view.rooms[room].complete for room in having[:most]]
+    return " ".join([name, *(told or ["none"])])
+
+
+def object_lines(view: View, name: str) -> list[str]:
+    """The lines about an object, those of this room first; `none` if it is not on the map."""
+    found = [entry for entry in view.entries if entry.object == name]
+    found.sort(key=lambda entry: entry.room != view.here)
+    return [_entry_line(view, entry) for entry in found] or [f"{name} none"]
+
+
+def human_line(view: View) -> str:
+    """The line about the human, of a view that has one."""
+    room, towards = view.human
+    words = ["human", "between" if room is None else _name(view, room)]
+    words += ["stays"] if towards is None else ["to", _name(view, towards)]
+    return " ".join(words + ["ask"] * view.asking + ["has"] * view.given)
 
 
 def full(turns: Sequence[Turn], actions: Sequence[str]) -> str:
@@ -117,18 +166,20 @@ def _short_goal(view: View) -> str:
     return f"put {goal.object} {'in' if goal.kind == 'room' else 'on'} {goal.target}"
 
 
-def _short_human(view: View) -> str:
-    room, towards = view.human
-    words = ["human", "between" if room is None else _name(view, room)]
-    words += ["stays"] if towards is None else ["to", _name(view, towards)]
-    return " ".join(words + ["ask"] * view.asking + ["has"] * view.given)
-
-
-def _short_room(view: View, room: int) -> str:
+def _other(view: View, room: int) -> str:
     known = view.rooms[room]
-    looks = f"look {'all' if known.complete else known.looks}" if known.looks else ""
-    name = f"here {known.number}" if room == view.here else str(known.number)
-    return " ".join(word for word in (name, looks, *known.receptacles) if word)
+    if known.complete:
+        return f"{known.number} all"
+    return f"{known.number} look {known.looks}" if known.looks else str(known.number)
+
+
+def _receptacles(view: View) -> list[str]:
+    known = {name for room in view.rooms for name in room.receptacles}
+    return [name for name in RECEPTACLES if name in known] + sorted(known.difference(RECEPTACLES))
+
+
+def _entry_line(view: View, entry: Entry) -> str:
+    return f"{entry.object} {_name(view, entry.room)} {entry.receptacle}{_MARKS[entry.mark]}"
 
 
 def _name(view: View, room: int) -> str:

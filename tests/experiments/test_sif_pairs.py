@@ -8,7 +8,7 @@ from adapters.sif.generator import SPLITS, SifConfig, generate_task
 from adapters.sif.scripted import ScriptedGreedy, ScriptedReasoner
 from adapters.sif.situation import Entry
 from adapters.sif.tasks import Goal, Sentence
-from adapters.sif.text import compact
+from adapters.sif.text import compact, house_text
 from adapters.sif.view import HumanView, RoomView, View
 from adapters.sif.world import SifWorld
 from experiments import sif_pairs
@@ -39,47 +39,70 @@ VIEW = View(
     human=None,
     given=False,
 )
+EATING = ["hear cup eating", "fridge 4 all", "table here", "couch none"]
 
 
 def lessons(**rest):
-    return Lessons(**(dict(split="s_obj/train", tasks=5, houses=20, excerpts=0) | rest))
+    return Lessons(**(dict(split="s_obj/train", tasks=5, houses=20, goals=0, excerpts=0) | rest))
 
 
-def test_a_thought_looks_up_what_the_next_action_depends_on():
-    assert sif_pairs.thought(VIEW).splitlines() == [
-        "cup here chair",
-        "cup 1 bed ?",
-        *("eating fridge", "4 all", "eating table", "here", "eating couch", "none"),
-        "here 2 look 1",
-        "3 next",
-        "count 2 2 2",
-    ]
-    assert sif_pairs.thought(VIEW._replace(held="cup")).splitlines() == [
-        *("table table", "here"),
-        "here 2 look 1",
-        "3 next",
-        "count 2 2 2",
-    ]
-    free = sif_pairs.thought(VIEW._replace(here=None, goal=Goal("room", "bowl", "bathroom")))
-    assert free.splitlines() == ["bowl none", "here none", "1 next", "count 2 0 2"]
+@pytest.mark.parametrize(
+    "change, action, lines",
+    [
+        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?", "on table"]),
+        (dict(entries=()), "Explore Room 2", ["cup none", "here 2 look 1", *EATING]),
+        (dict(entries=()), "Go to Room 3", ["cup none", "here 2 look 1", *EATING, "go 3"]),
+        (dict(here=0, held="cup"), "Go to Room 2", ["table 2"]),
+        (dict(held="cup"), "Put cup on the table", ["table here"]),
+        (
+            dict(held="cup", goal=Goal("room", "cup", "dining room")),
+            "Put cup on the table",
+            ["in dining room", "table here", "here 2 look 1 table chair"],
+        ),
+        (
+            dict(held="cup", goal=Goal("recep", "cup", "car")),
+            "Go to Room 3",
+            ["car none", "here 2 look 1", "go 3"],
+        ),
+        (dict(held="hat"), "Put hat on the table", ["here 2 look 1 table chair"]),
+        (
+            dict(here=None, goal=Goal("room", "bowl", "bathroom")),
+            "Go to Room 1",
+            ["bowl none", "here none", "go 1"],
+        ),
+    ],
+)
+def test_a_thought_looks_up_what_the_action_follows_from(change, action, lines):
+    assert sif_pairs.thought(VIEW._replace(**change), action).splitlines() == lines
+
+
+def test_a_thought_goes_where_the_map_has_the_object_unless_something_was_said_of_this_room():
+    there = dict(entries=(Entry("cup", 0, "bed", "premap"),))
+    thought = sif_pairs.thought(VIEW._replace(**there), "Go to Room 1")
+    assert thought.splitlines() == ["cup 1 bed ?", "here 2 look 1", *EATING]
+    silent = sif_pairs.thought(VIEW._replace(**there, sentences=()), "Go to Room 1")
+    assert silent.splitlines() == ["cup 1 bed ?", "here 2 look 1"]
 
 
 def test_a_thought_of_where_the_human_goes():
     human = dict(type="s_hum", goal=Goal("human", "cup"), asking=True, human=HumanView(0, 1))
     heard = (Sentence("", "", "bedroom"), Sentence("", "cup", "eating"))
-    assert sif_pairs.thought(VIEW._replace(**human, sentences=heard)) == "bedroom bed\n1"
-    assert sif_pairs.thought(VIEW._replace(**human, sentences=())) == "heard nothing"
+    thought = sif_pairs.thought(VIEW._replace(**human, sentences=heard), "Enough Evidence")
+    assert thought.splitlines() == ["hear human bedroom", "bed 1", "human 1 to here ask"]
+    thought = sif_pairs.thought(VIEW._replace(**human, sentences=()), "Not Enough Evidence")
+    assert thought == "human 1 to here ask"
 
 
-def test_questions_have_their_answers_in_the_text():
+def test_questions_are_how_lines_of_the_text_go_on():
     asked = dict(sif_pairs.some_questions(VIEW, 1000, random.Random(0)))
-    assert asked["hat map"] == "hat 4 table ?" and asked["shoe map"] == "shoe none"
-    assert asked["where fridge"] == "4 all" and asked["where car"] == "none"
-    assert asked["where chair"] == "here" and asked["3 room"] == "3 toilet bathtub"
-    assert asked["places washing"] == "washing toilet\n3 all\nwashing fridge\n4 all"
-    assert asked["here"] == "here 2 look 1" and asked["next"] == "3 next"
-    lines = [line.split() for line in compact(VIEW).splitlines()]
-    assert ["3", "look", "all", "toilet", "bathtub"] in lines  # what was asked of Room 3
+    assert asked["hat"] == " 4 table ?" and "shoe" not in asked
+    assert asked["fridge"] == " 4 all" and asked["car"] == " none" and asked["chair"] == " here"
+    assert asked["here"] == " 2 look 1" and asked["go"] == " 3"
+    assert asked["in kitchen"] == "\nfridge 4 all" and asked["in garage"] == "\ncar none"
+    text = compact(VIEW)
+    for question, answer in asked.items():
+        if not question.startswith(("hear", "in ")) and answer != " none":
+            assert f"{question}{answer}" in text
 
 
 def test_questions_are_different_and_as_many_as_wanted():
@@ -89,26 +112,40 @@ def test_questions_are_different_and_as_many_as_wanted():
         assert len({question for question, _ in asked}) == len(asked) == count
 
 
-def test_excerpts_are_lines_of_the_text_and_keep_their_answers():
+def test_excerpts_are_lines_of_the_text_with_a_question_about_each():
     rng, whole = random.Random(0), compact(VIEW).splitlines()
-    for _ in range(50):
-        part = sif_pairs.excerpt(VIEW, rng)
-        assert set(compact(part).splitlines()) <= set(whole)
-        assert 1 <= len(part.rooms) <= 3 and len(part.entries) <= 3
-        assert part.rooms[part.here].number == 2
-        asked = dict(sif_pairs.some_questions(part, 1000, rng))
-        for room in part.rooms:
-            here = "here" if room.number == 2 else str(room.number)
-            assert asked[f"{here} room"] == " ".join([here, *room.receptacles])
-    free = sif_pairs.excerpt(VIEW._replace(here=None), rng)
-    assert free.here is None and 1 <= len(free.rooms) <= 2
+    for _ in range(20):
+        part = sif_pairs.excerpt("part", VIEW, rng)
+        lines = part.text.splitlines()
+        assert part.reply is None and len(lines) == len(part.questions) == 6
+        assert set(lines) <= set(whole)
+        for question, answer in part.questions:
+            assert any(line.startswith(question + answer) for line in lines)
 
 
-def test_excerpts_have_questions_and_no_reply():
+def test_other_goals_change_no_line_about_the_house_and_are_answered_by_the_teacher():
+    teacher, rng, kinds = ScriptedGreedy(0), random.Random(0), set()
+    for split in ("s_obj/train", "pnp/train", "s_hum/train"):
+        for number in range(4):
+            state = SifWorld().reset(f"{split}/{number}")
+            while state.outcome is None:
+                other = sif_pairs.supposed(state, rng)
+                assert house_text(other.view()) == house_text(state.view())
+                assert teacher.act([other], [0])[0].action in other.actions
+                kinds.add((split, other.task.goal.kind, other.held == other.task.goal.object))
+                state = SifWorld().step(state, teacher.act([state], [0])[0].action)
+    assert len(kinds) == 10
+    (pairs,) = sif_pairs.by_task(teacher, lessons(tasks=1, goals=3, questions=0))
+    for pair in pairs:
+        assert [answer.count("\nAction: ") for _, answer in pair.questions] == [1, 1, 1]
+        assert all(" put " in question for question, _ in pair.questions)
+
+
+def test_excerpts_and_goals_come_beside_the_replies():
     pairs = [p for task in sif_pairs.by_task(ScriptedGreedy(), lessons(excerpts=2)) for p in task]
     whole = [pair for task in sif_pairs.by_task(ScriptedGreedy(), lessons()) for pair in task]
     assert len(pairs) == 3 * sum(pair.reply is not None for pair in pairs)
-    assert all(len(pair.questions) == 8 for pair in pairs) and whole[0] == pairs[0]
+    assert whole[0] == pairs[0] and len(whole[0].questions) == 4
 
 
 def test_without_strays_the_pairs_are_the_teachers_own_episodes():
@@ -124,7 +161,7 @@ def test_without_strays_the_pairs_are_the_teachers_own_episodes():
             (reply,) = teacher.act([state], [0])
             assert pair.text == state.text("compact")
             assert pair.reply.splitlines()[-1] == f"Action: {reply.action}"
-            assert len(pair.questions) == 8
+            assert len(pair.questions) == 4
             state = world.step(state, reply.action)
         assert state.outcome is not None
 
@@ -177,7 +214,7 @@ def translated(action, new):
         (dict(tasks=0), "tasks is 0"),
         (dict(questions=-1), "questions is -1"),
         (dict(excerpts=-1), "excerpts is -1"),
-        (dict(excerpts=1, questions=0), "questions is 0"),
+        (dict(goals=-1), "goals is -1"),
         (dict(stray=1.5), "stray is 1.5"),
         (dict(split="s_obj/nowhere"), "split is 's_obj/nowhere'"),
     ],

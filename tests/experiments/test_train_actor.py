@@ -1,9 +1,8 @@
-"""The script that trains a small actor, run as a user would, with a model of next to no size."""
+"""The script that trains a small actor, with a model of next to no size."""
 
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import jax
@@ -12,26 +11,27 @@ import pytest
 from flax import nnx
 
 from adapters.llama_actor import LlamaActor
+from adapters.sif.generator import SifConfig
 from adapters.sif.scripted import ScriptedGreedy
 from adapters.sif.world import SifWorld
-from experiments import train_actor
+from experiments import teachers
 from models import convert
 from tests.adapters.plain_state import PlainState
+from tests.experiments.in_process import Script
 
-TINY = ["--width=16", "--depth=2", "--heads=2", "--batch=512", "--vocabulary=400"]
-TAUGHT = [*TINY, "--tasks=3", "--houses=10", "--steps=4", "--excerpts=0", "--played=2"]
-READ = [*TINY, "--width=32", "--steps=150", "--rate=0.01", "--batch=256", "--save_every=140"]
-
-
-def run(out, *flags):
-    command = [sys.executable, "-m", "experiments.train_actor", f"--out={out}", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+SCRIPT = Script("experiments.train_actor")
+train_actor = sys.modules["experiments.train_actor"]
+TINY = ["--width=16", "--depth=1", "--heads=2", "--batch=512", "--vocabulary=400"]
+TAUGHT = [*TINY, "--splits=pnp/train", "--tasks=2", "--houses=10", "--steps=1", "--played=1"]
+TAUGHT += ["--goals=0", "--questions=0", "--excerpts=0"]
+READ = [*TINY, "--width=32", "--depth=2", "--steps=150", "--rate=0.01", "--batch=128"]
+READ += ["--save_every=140"]
 
 
 def printed(out, *flags):
-    done = run(out, *flags)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    done = SCRIPT(f"--out={out}", *flags)
+    assert not done.error
+    return done.output
 
 
 def weights(folder):
@@ -56,17 +56,18 @@ def learnt(tmp_path_factory):
 
 def test_taught_it_leaves_an_actor_its_metrics_and_what_it_played(tmp_path):
     folder = tmp_path / "actor"
-    text = printed(folder, *TAUGHT)
+    text = printed(folder, *TAUGHT, "--teacher=experiments.teachers:base")
     config = convert.load(folder / "model").config
-    assert (config.hidden_size, config.num_hidden_layers) == (16, 2)
+    assert (config.hidden_size, config.num_hidden_layers) == (16, 1)
     assert config.tie_word_embeddings and config.vocab_size <= 400
-    assert len(losses(folder)) == 4
-    assert re.search(r"\d+ pairs, [\d,]+ tokens", text) and "4 steps" in text
+    assert len(losses(folder)) == 1
+    assert re.search(r"\d+ pairs, [\d,]+ tokens", text) and "1 steps" in text
     played = json.loads((folder / "played.json").read_text())
     assert "result on SIF" in played["note"] and played["note"] in text
-    assert played["tasks"] == 2 and played["split"] == "s_obj/test_unseen"
-    assert list(played["actors"]) == ["actor", "greedy"]
-    assert all(0 <= row["valid"] <= 1 for row in played["actors"].values())
+    assert played["tasks"] == 1 and list(played["splits"]) == ["pnp/test_unseen"]
+    rows = played["splits"]["pnp/test_unseen"]
+    assert list(rows) == ["actor", "base teacher"]
+    assert all(0 <= row["valid"] <= 1 for row in rows.values())
 
 
 def test_pairs_of_a_file_are_learnt_by_heart(learnt):
@@ -101,10 +102,18 @@ def test_a_run_that_has_ended_is_not_run_again(learnt):
 def test_other_settings_are_refused_and_nothing_changes(learnt):
     folder, flags, _ = learnt
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    done = run(folder, *flags, "--heads=4")
-    assert done.returncode != 0 and "heads is 4, was 2" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "heads is 4, was 2" in SCRIPT(f"--out={folder}", *flags, "--heads=4").error
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_model_to_start_from_brings_its_architecture_and_its_tokenizer(learnt, tmp_path):
+    folder, flags, _ = learnt
+    other = [flag for flag in flags if not flag.startswith(("--width", "--steps"))]
+    printed(tmp_path / "on", *other, f"--start={folder / 'model'}", "--steps=1")
+    assert losses(tmp_path / "on")[0] < 0.2
+    for name in ("tokenizer.json", "config.json"):
+        one, two = (each / "model" / name for each in (folder, tmp_path / "on"))
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_an_actor_is_measured_by_its_episodes():
@@ -123,18 +132,31 @@ def test_an_actor_is_measured_by_its_episodes():
     assert row["actions"] == actions / len(ends)
 
 
+def test_the_strong_teacher_is_better_than_the_base_and_neither_does_what_is_not_offered():
+    world = SifWorld(SifConfig(val_tasks=100))
+    for kind in ("s_obj", "pnp"):
+        base, strong = (
+            train_actor.played(world, make(world), world.tasks(f"{kind}/val_unseen"))
+            for make in (teachers.base, teachers.strong)
+        )
+        assert base["valid"] == strong["valid"] == 1
+        assert 0.2 < base["success"] < 0.5 < strong["success"] < 0.8
+    with pytest.raises(ValueError, match="is s_hum, expected one of"):
+        teachers.base(world).act([world.reset("s_hum/train/0")], [0])
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
         (["more"], "unexpected argument 'more'"),
         (["--pairs=none.jsonl"], "none.jsonl"),
         (["--teacher=nobody"], "'nobody' is none of"),
+        (["--tasks=1", "--splits=s_obj/nowhere"], "split is 's_obj/nowhere'"),
+        (["--tasks=1", "--start=nowhere"], "nowhere"),
         (["--tasks=1", "--context=20"], "tokens, expected at most 20"),
         (["--tasks=1", "--width=10", "--heads=4"], "hidden_size is 10"),
     ],
 )
 def test_bad_input_is_named_and_no_model_is_written(tmp_path, flags, message):
-    done = run(tmp_path / "actor", *flags)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert message in done.stderr + done.stdout
+    assert message in SCRIPT(f"--out={tmp_path / 'actor'}", *flags).error
     assert not (tmp_path / "actor" / "model").exists()

@@ -7,6 +7,7 @@ import pytest
 
 from adapters.sif import oracle
 from adapters.sif.tasks import Sentence, Walk
+from adapters.sif.text import compact, house_text, object_lines, receptacle_line, task_text, ways
 from adapters.sif.world import SifWorld
 from tests.adapters.sif.small import LIVING, PNP, S_HUM, S_OBJ, place, play
 
@@ -16,27 +17,45 @@ WORLD = SifWorld()
 def test_compact_text():
     state = play(S_OBJ, "Explore Room 1", "Go to Room 2", "Explore Room 2", "Explore Room 2")
     assert state.text("compact") == (
-        "s_obj put cup on cabinet\n"
-        "hear cup resting\n"
-        "call 4 hand none\n"
         "here 2 look all couch table shelves\n"
-        "1 look all fridge counter table\n"
-        "3 toilet cabinet\n"
-        "4 bed bench\n"
+        "go 3 4 1 all\n"
+        "bed 4\n"
+        "shelves here all\n"
+        "toilet 3\n"
+        "bench 4\n"
+        "fridge 1 all\n"
+        "couch here all\n"
+        "counter 1 all\n"
+        "table here all 1 all\n"
+        "cabinet 3\n"
         "cup here shelves\n"
         "book 4 bed ?\n"
-        "cup 1 counter x"
+        "cup 1 counter x\n"
+        "hear cup resting\n"
+        "call 4 all 2 hand none\n"
+        "s_obj put cup on cabinet"
     )
 
 
 def test_compact_text_of_a_walking_human():
     text = play(S_HUM, "Not Enough Evidence").text("compact")
-    assert text.startswith(
-        "s_hum bring cup\nhear human bedroom\ncall 1 hand none\nhuman between to 2 ask\n"
-        "here none\n1 look 1"
+    assert text.startswith("here none\ngo 1 look 1 2 3 4\n")
+    assert text.endswith(
+        "\nhear human bedroom\nhuman between to 2 ask\ncall 1 all 0 hand none\ns_hum bring cup"
     )
     text = play(S_HUM, *["Not Enough Evidence"] * 4).text("compact")
-    assert "\nhuman here stays\nhere 4 look all bed bench\n" in text
+    assert text.startswith("here 4 look all bed bench\n") and "\nhuman here stays\n" in text
+
+
+def test_lines_of_the_compact_text_by_what_they_are_about():
+    view = play(S_OBJ, "Explore Room 1", "Go to Room 2", *["Explore Room 2"] * 2).view()
+    assert object_lines(view, "cup") == ["cup here shelves", "cup 1 counter x"]
+    assert object_lines(view, "hat") == ["hat none"]
+    assert receptacle_line(view, "table") == "table here all 1 all"
+    assert receptacle_line(view, "table", 1) == "table here all"
+    assert receptacle_line(view, "car") == "car none"
+    assert view.rooms[ways(view)[0]].number == 3
+    assert compact(view) == f"{house_text(view)}\n{task_text(view)}"
 
 
 def test_compact_text_holds_sentences_that_nobody_has_interpreted():
@@ -44,7 +63,7 @@ def test_compact_text_holds_sentences_that_nobody_has_interpreted():
         S_OBJ, sentences=(Sentence("It is by the tub."), Sentence("Hm.", cue=""))
     )
     lines = play(heard).text("compact").splitlines()
-    assert lines[1] == "hear It is by the tub." and lines[2].startswith("call")
+    assert lines[-3] == "hear It is by the tub." and lines[-2].startswith("call")
 
 
 def test_compact_texts_are_about_120_words_at_most():
