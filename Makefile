@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find core models adapters experiment
 RUN := $(VENV)/run
 TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
 
-.PHONY: test run lint format bench clean help
+.PHONY: test run reproduce lint format bench clean help
 
 test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
 	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
@@ -25,6 +25,9 @@ test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k 
 run: $(VENV)/.installed ## What budgets buy on a synthetic table, into results/. ARGS go to the script.
 	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.solve --synthetic=1000 --budget=0.5,1,2 \
 		--out=results/solve $(ARGS)
+
+reproduce: $(VENV)/.installed ## The main job, a page in results/reproduce. ARGS="--scale=smoke --actors=scripted".
+	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.reproduce --out=results/reproduce $(ARGS)
 
 lint: $(VENV)/.installed ## Ruff: formatting and rules.
 	$(VENV)/bin/ruff format --check .

@@ -1,0 +1,1 @@
+"""What `experiments.reproduce`, `stages` and `report` are made of."""

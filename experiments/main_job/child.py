@@ -1,0 +1,89 @@
+"""A stage as a process: what it prints, how long it takes, how much memory, and that it ends."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from experiments.main_job import leash
+
+_TAIL = 4096  # bytes of a log in which its last line is looked for
+
+
+class Child:
+    """A stage that runs.
+
+    Attributes:
+      log: the file that its output is appended to.
+      cores: those that it stays on; all if empty.
+      code: its exit status, or the negative number of a signal, once it has ended.
+      peak_memory_mb: in MiB, of the largest process of it, once it has ended.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: pathlib.Path,
+        cores: Sequence[int],
+        lock: int,
+        env: Mapping[str, str],
+    ):
+        """Starts it.
+
+        Args:
+          arguments: for the Python interpreter.
+          log, cores: see above.
+          lock: a descriptor that it keeps open while it lives.
+          env: its environment.
+        """
+        self.log, self.cores = log, cores
+        self.code, self.peak_memory_mb = 0, 0.0
+        stay = ",".join(map(str, cores))
+        held = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), stay]
+        with log.open("ab") as file:
+            file.write(f"$ python {' '.join(arguments)}\n".encode())
+            file.flush()
+            self._began = time.monotonic()
+            self.process = subprocess.Popen(
+                [*held, sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=[lock],
+                env={**env, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def ended(self) -> bool:
+        """Whether it has; then `code` and `peak_memory_mb` are set."""
+        if self.process.returncode is not None:
+            return True
+        pid, status, used = os.wait4(self.process.pid, os.WNOHANG)
+        if not pid:
+            return False
+        self.code = self.process.returncode = os.waitstatus_to_exitcode(status)
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss: bytes, or KiB
+        self.peak_memory_mb = used.ru_maxrss / unit
+        return True
+
+    def last_line(self) -> str:
+        """The last thing it printed in this run."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - _TAIL))
+            lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+        lines = [line.strip() for line in lines if line.strip()]
+        return lines[-1] if lines and not lines[-1].startswith("$ python") else ""
+
+
+def cores(jobs: int) -> list[list[int]]:
+    """For each of so many jobs the cores that are its; none where there are too few to share."""
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected at least 1")
+    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [there[i::jobs] if len(there) >= jobs else [] for i in range(jobs)]

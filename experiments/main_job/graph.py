@@ -1,0 +1,325 @@
+"""The stages of the main job: what is played and trained for a scale, and what needs what."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.main_job.scales import Scale
+from experiments.main_job.suite import MAIN, SETTINGS
+from experiments.stages import Stage
+
+ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
+CEILING = "plan-exact"  # of the table as it is, without estimates: its frontier is the ceiling
+# Budgets of two helps: the paper's r1 and r2.
+_PAIRS = ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5))
+# Costs of two helps to label at: where a budget does not bind its cost is 0, and teaches nothing.
+_PAIR_COSTS = tuple(itertools.product((0.01, 0.03, 0.1, 0.3), repeat=2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Players:
+    """Who plays a type of task, by the names of `experiments.players`.
+
+    Attributes:
+      base: actor.
+      stronger: intervention.
+      proposer: the base actor as it samples, for search; None where there is no search.
+      folders: language models whose files count as inputs.
+      flags: for the scripts that play, such as --base_url.
+    """
+
+    base: str
+    stronger: str
+    proposer: str | None = None
+    folders: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to be made.
+
+    Attributes:
+      scale: how large.
+      players: of each type.
+      backbone: folder of the language model that is trained; None lets one be made.
+      seed: all chance comes from it.
+    """
+
+    scale: Scale
+    players: Mapping[str, Players]
+    backbone: str | None
+    seed: int = 0
+
+    def stages(self) -> list[Stage]:
+        """All of them, in no order that matters."""
+        found = [] if self.backbone is not None else [self._backbone()]
+        for kind in self.scale.tasks:
+            for intervention in self.pairs(kind):
+                found += _Pair(self, kind, intervention).stages()
+        return found
+
+    def pairs(self, kind: str) -> tuple[str, ...]:
+        """The interventions of a type; those with search only where somebody samples."""
+        can_search = self.players[kind].proposer is not None
+        found = [one for one in self.scale.tasks[kind] if can_search or one == "stronger"]
+        if self.scale.further and kind == "s_obj":
+            found.append(ORACLE)
+        return tuple(found)
+
+    def _backbone(self) -> Stage:
+        flags = ("--out={out}/backbone", *self.scale.backbone, f"--seed={self.seed}")
+        return _stage("backbone", "train_actor", flags, ("backbone",), seconds=20)
+
+
+class _Pair:
+    """The stages of a type and its interventions; names of files are below the job's folder."""
+
+    def __init__(self, job: Job, kind: str, intervention: str):
+        self._job, self._scale = job, job.scale
+        self._kind, self._intervention = kind, intervention
+        self._players = job.players[kind]
+        self._key = f"{kind}-{intervention}"
+        self._tasks = job.scale.tasks[kind].get(intervention, 0)
+        self._seed = f"--seed={job.seed}"
+
+    def stages(self) -> list[Stage]:
+        if self._intervention == ORACLE:
+            return [self._suite("test", {}), self._evaluate("test")]
+        found = [self._collect("train"), self._collect("val"), self._prm("prm")]
+        if self._intervention == "stronger" and "search" in self._job.pairs(self._kind):
+            found.append(self._prm("q"))
+        found += [self._plan("plan"), self._helper(MAIN, "plan")]
+        if self._intervention != "both":
+            found.append(self._plan(CEILING, strength=0.0))
+        helpers = {MAIN: f"helper-{MAIN}"}
+        if self._kind == "s_obj" and self._intervention == "stronger":
+            for variant in self._scale.variants:
+                made = self._variant(variant)
+                found += made
+                helpers[variant] = f"helper-{variant.partition('@')[0]}"
+        found += [self._suite("test", helpers), self._evaluate("test")]
+        if len(helpers) > 1:
+            found += [self._suite("train", helpers), self._evaluate("train")]
+        if self._intervention == "stronger":
+            found.append(self._examine())
+        return found
+
+    def _at(self, part: str) -> str:
+        return f"{part}/{self._key}"
+
+    @property
+    def _learnt(self) -> str:
+        """The pair whose plan and process reward model are used."""
+        return f"{self._kind}-stronger" if self._intervention == ORACLE else self._key
+
+    def _who(self) -> tuple[str, ...]:
+        """Flags that say who plays."""
+        names = {"stronger": [self._players.stronger], "search": ["search"], ORACLE: [ORACLE]}
+        names["both"] = [*names["stronger"], *names["search"]]
+        flags = (
+            f"--actor={self._players.base}",
+            f"--intervention={','.join(names[self._intervention])}",
+            *self._players.flags,
+        )
+        if self._intervention in ("stronger", ORACLE):
+            return flags
+        scorer = f"--scorer=prm:{{out}}/q/{self._kind}-stronger"
+        return (*flags, f"--proposer={self._players.proposer}", scorer)
+
+    def _needs_q(self) -> tuple[str, ...]:
+        searches = self._intervention not in ("stronger", ORACLE)
+        return (f"q-{self._kind}-stronger",) if searches else ()
+
+    def _collect(self, split: str) -> Stage:
+        number = self._tasks if split == "train" else self._scale.val_tasks
+        out = self._at(f"rollouts-{split}")
+        flags = (
+            f"--out={{out}}/{out}",
+            f"--types={self._kind}",
+            f"--split={'train' if split == 'train' else 'val_unseen'}",
+            f"--tasks={number}",
+            "--close=nohelp",
+            self._seed,
+            *self._who(),
+        )
+        return _stage(
+            f"collect-{split}-{self._key}",
+            "collect",
+            flags,
+            (out,),
+            needs=self._needs_q(),
+            inputs=self._players.folders,
+            keeps=True,
+            seconds=0.3 * number,
+        )
+
+    def _prm(self, what: str) -> Stage:
+        """A process reward model of states, or of actions for search."""
+        rollouts, out = self._at("rollouts-train"), self._at(what)
+        flags = (
+            f"--rollouts={{out}}/{rollouts}",
+            f"--out={{out}}/{out}",
+            *self._tuned(self._backbone()),
+            *(["--action"] if what == "q" else []),
+        )
+        return _stage(
+            f"{what}-{self._key}",
+            "train_prm",
+            flags,
+            (out,),
+            needs=(f"collect-train-{self._key}", *self._needs_backbone()),
+            inputs=self._backbone_inputs(),
+            seconds=self._scale.tokens / 5000,
+        )
+
+    def _plan(self, name: str, strength: float = 1.0, rule: str = "exact") -> Stage:
+        out = self._at(name)
+        budgets, costs = [f"{b:g}" for b in self._scale.budgets], []
+        if self._intervention == "both":
+            budgets, costs = (
+                ["/".join(f"{x:g}" for x in pair) for pair in pairs]
+                for pairs in (_PAIRS, _PAIR_COSTS)
+            )
+        flags = [
+            f"--rollouts={{out}}/{self._at('rollouts-train')}",
+            f"--out={{out}}/{out}",
+            f"--budget={','.join(budgets)}",
+            *([f"--costs={','.join(costs)}"] if costs else []),
+            self._seed,
+        ]
+        if strength:
+            flags += [f"--prm={{out}}/{self._at('prm')}", f"--strength={strength:g}"]
+        if rule != "exact":
+            flags.append(f"--rule={rule}")
+        needs = (f"collect-train-{self._key}", *([f"prm-{self._key}"] if strength else []))
+        return _stage(f"{name}-{self._key}", "plan", flags, (out,), needs=needs, seconds=15)
+
+    def _helper(self, variant: str, plan: str, target: str = "gains", cost: str = "all") -> Stage:
+        out = self._at(f"helper-{variant}")
+        flags = (
+            f"--labels={{out}}/{self._at(plan)}",
+            f"--out={{out}}/{out}",
+            f"--target={target}",
+            f"--cost={cost}",
+            *self._tuned(f"{{out}}/{self._at('prm')}/backbone"),
+        )
+        needs = (f"{plan}-{self._key}", f"prm-{self._key}")
+        name = f"helper-{variant}-{self._key}"
+        seconds = self._scale.tokens / 5000
+        return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
+
+    def _variant(self, variant: str) -> list[Stage]:
+        name, _, setting = variant.partition("@")
+        if name == "paper_rule":
+            return [self._plan("plan-paper", rule="paper"), self._helper(name, "plan-paper")]
+        if name == "prior_0":
+            return [self._helper(name, CEILING)]
+        if name.startswith("prior_"):
+            plan = f"plan-{name}"
+            return [self._plan(plan, strength=float(name[-1])), self._helper(name, plan)]
+        if name == "one_cost":
+            place = SETTINGS.index(setting)
+            cost = f"{{{self._at('plan')}/plan.json#/plans/{place}/cost}}"
+            return [self._helper(name, "plan", cost=cost)]
+        return [self._helper(name, "plan", target=name)]
+
+    def _suite(self, split: str, helpers: Mapping[str, str]) -> Stage:
+        out = self._at("conditions")
+        of = ",".join(f"{name}={{out}}/{self._at(folder)}" for name, folder in helpers.items())
+        learnt = self._learnt
+        flags = [
+            f"--split={split}",
+            f"--plan={{out}}/plan/{learnt}",
+            *([f"--helpers={of}"] if of else []),
+            f"--out={{out}}/{out}-{split}.json",
+        ]
+        outputs, needs = [f"{out}-{split}.json"], [f"plan-{learnt}", f"prm-{learnt}"]
+        if split == "test":
+            flags.append(f"--prm={{out}}/prm/{learnt}")
+            flags += ["--curve"] if self._scale.further and helpers else []
+            whole = self._scale.further and self._kind == "s_obj"
+            flags += ["--whole_tasks"] if whole else []
+        else:
+            flags += [
+                f"--matches={{out}}/{self._at('evaluation-test')}/matches.json",
+                f"--type={self._kind}",
+                f"--tasks={self._scale.train_tasks}",
+                f"--parts={{out}}/{out}-parts.json",
+            ]
+            outputs.append(f"{out}-parts.json")
+            needs.append(f"evaluate-test-{self._key}")
+        needs += [f"{folder}-{self._key}" for folder in helpers.values()]
+        name = f"conditions-{split}-{self._key}"
+        return _stage(name, "make_conditions", flags, tuple(outputs), needs=tuple(needs), seconds=2)
+
+    def _evaluate(self, split: str) -> Stage:
+        out, conditions = self._at(f"evaluation-{split}"), self._at("conditions")
+        number = self._scale.train_tasks
+        if split == "test":
+            number = self._scale.search_tasks if self._needs_q() else self._scale.test_tasks
+        flags = [
+            f"--type={self._kind}",
+            f"--split={'test_unseen' if split == 'test' else 'train'}",
+            f"--tasks={number}",
+            f"--conditions={{out}}/{conditions}-{split}.json",
+            f"--label={self._intervention}",
+            f"--seeds={self._scale.seeds}",
+            f"--out={{out}}/{out}",
+            self._seed,
+            *self._who(),
+        ]
+        needs = [f"conditions-{split}-{self._key}", *self._needs_q()]
+        if split == "test":
+            flags.append(f"--val_tasks={self._scale.val_tasks}")
+        if split == "test" and self._intervention != ORACLE:
+            flags += [
+                f"--forecast={{out}}/{self._at('rollouts-val')}",
+                f"--prm={{out}}/{self._at('prm')}",
+            ]
+            needs += [f"collect-val-{self._key}", f"prm-{self._key}"]
+        if split == "train":
+            flags.append(f"--parts={{out}}/{conditions}-parts.json")
+        return _stage(
+            f"evaluate-{split}-{self._key}",
+            "evaluate",
+            flags,
+            (out,),
+            needs=tuple(needs),
+            inputs=self._players.folders,
+            seconds=0.5 * number,
+        )
+
+    def _examine(self) -> Stage:
+        out = self._at("examined")
+        flags = (
+            f"--type={self._kind}",
+            f"--tasks={self._scale.test_tasks}",
+            f"--label={self._intervention}",
+            f"--prm={{out}}/{self._at('prm')}",
+            f"--conditions={{out}}/{self._at('conditions')}-test.json",
+            f"--evaluation={{out}}/{self._at('evaluation-test')}",
+            f"--out={{out}}/{out}",
+            self._seed,
+            *self._who(),
+        )
+        needs = (f"evaluate-test-{self._key}",)
+        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=10)
+
+    def _tuned(self, backbone: str) -> tuple[str, ...]:
+        tokens = f"--tokens={self._scale.tokens}"
+        return f"--backbone={backbone}", f"--tune={self._scale.tune}", tokens, self._seed
+
+    def _backbone(self) -> str:
+        return self._job.backbone or "{out}/backbone/model"
+
+    def _needs_backbone(self) -> tuple[str, ...]:
+        return () if self._job.backbone else ("backbone",)
+
+    def _backbone_inputs(self) -> tuple[str, ...]:
+        return (self._job.backbone,) if self._job.backbone else ()
+
+
+def _stage(name: str, script: str, flags: Any, outputs: tuple[str, ...], **how: Any) -> Stage:
+    return Stage(name, ("-m", f"experiments.{script}", *flags), outputs, **how)

@@ -1,0 +1,254 @@
+"""Which conditions are compared: those of the paper's tables, and what they lack.
+
+Written for `experiments.evaluate`, as `experiments.conditions` says.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.main_job.findings import matched_to
+
+SETTINGS = ("r high", "r mid", "r low")  # the first budgets of a plan
+PAIRS = ("r1 high, r2 high", "r1 high, r2 mid", "r1 mid, r2 high")
+MAIN = "gains"  # the variant that is the method
+# Variants of the helper: what is added to the setting, and the table they stand in.
+VARIANTS = {
+    "labels": (", labels copied", "learns"),
+    "balanced": (", labels balanced", "learns"),
+    "trajectory": (", trajectory only", "learns"),
+    "advantage": (", advantage regressed", "learns"),
+    "one_cost": (", one helper for this cost", "cost"),
+    "paper_rule": (", labels of the paper's rule", "rule"),
+    "prior_0": (", no prior", "prior"),
+    "prior_5": (", prior of strength 5", "prior"),
+}
+CAPS = (1, 2, 3)
+
+Plan = Mapping[str, Any]
+Conditions = list[dict[str, Any]]
+
+
+def for_test(
+    plan: Plan,
+    prm: str | None,
+    helpers: Mapping[str, str],
+    *,
+    curve: bool = False,
+    whole_tasks: bool = False,
+) -> Conditions:
+    """The conditions for test tasks.
+
+    Args:
+      plan: plan.json.
+      prm: folder of a process reward model; None for no thresholds on it.
+      helpers: folders, by variant; without `MAIN` there are baselines alone, for Table 5.
+      curve: more points of each curve.
+      whole_tasks: help for whole tasks too.
+    """
+    several = len(plan["helps"]) > 1
+    tables = ["3"] if several else ["2", "3", "5"] if MAIN in helpers else ["5"]
+    found = _ends(plan, tables)
+    random = [_random(p, plan, tables) for p in (0.1, 0.3)]
+    random += [_random(p, plan, []) for p in (0.05, 0.2, 0.5)] if curve and not several else []
+    found += random
+    if prm is not None and not several:
+        found += [
+            dict(
+                method="prm",
+                setting=one["setting"],
+                prm=prm,
+                match=f"random {one['setting']}",
+                tables=one["tables"],
+                series="PRM threshold",
+                against=[],
+            )
+            for one in random
+        ]
+    if MAIN in helpers:
+        found += _helper(plan, prm, helpers[MAIN], several)
+        if not several:
+            found += _variants(plan, helpers)
+            found += _capped(plan, helpers[MAIN])
+    if whole_tasks and not several:
+        found += _whole_tasks(prm)
+    return found
+
+
+def for_train(plan: Plan, helpers: Mapping[str, str], matches: Mapping[str, Any]) -> Conditions:
+    """Helpers on training tasks, each with the dial that validation tasks have set.
+
+    Args:
+      plan: plan.json.
+      helpers: folders, by variant.
+      matches: matches.json of the conditions for test tasks.
+    """
+    found = []
+    for variant, folder in helpers.items():
+        if variant not in (MAIN, "labels", "trajectory"):
+            continue
+        added = "" if variant == MAIN else VARIANTS[variant][0]
+        for i, setting in enumerate(SETTINGS):
+            dial = matches.get(f"helper {setting}{added}", {}).get("dial")
+            if dial is None:
+                continue
+            one = dict(
+                method="helper",
+                setting=setting + added,
+                folder=folder,
+                cost=_cost(plan, i),
+                threshold=dial["values"],
+                tables=["4"],
+                series="helper" + added,
+                against=[],
+            )
+            if len(dial["values"]) == 2:
+                one["share"] = dial["share"]
+            found.append(one)
+    return found
+
+
+def _ends(plan: Plan, tables: Sequence[str]) -> Conditions:
+    found = [dict(method="never", setting="0%", tables=list(tables))]
+    if len(plan["helps"]) == 1:
+        return [*found, dict(method="always", setting="100%", tables=list(tables))]
+    return found + [
+        dict(method="always", setting=f"100% {name}", help=i, tables=list(tables))
+        for i, name in enumerate(plan["helps"], 1)
+    ]
+
+
+def _random(p: float, plan: Plan, tables: Sequence[str]) -> dict[str, Any]:
+    number = len(plan["helps"])
+    setting = ", ".join([f"{100 * p:g}%"] * number)
+    return dict(
+        method="random",
+        setting=setting,
+        p=p if number == 1 else [p] * number,
+        tables=list(tables),
+        series="random",
+    )
+
+
+def _helper(plan: Plan, prm: str | None, folder: str, several: bool) -> Conditions:
+    """The method at each budget of the plan, and baselines that call as often."""
+    names = PAIRS if several else SETTINGS
+    found = []
+    for i, one in enumerate(plan["plans"]):
+        main = i < len(names)
+        calls = sum(one["budget"])
+        setting = names[i] if main else f"{calls:g} calls"
+        found.append(
+            dict(
+                method="helper",
+                setting=setting,
+                folder=folder,
+                cost=_cost(plan, i),
+                match=calls,
+                tables=(["3"] if several else ["2", "3"]) if main else [],
+                series="helper",
+                against=_against(plan, setting, prm, several) if main else [],
+            )
+        )
+        if not main:
+            continue
+        equal = dict(match=f"helper {setting}", tables=["matched"], against=[])
+        random = dict(method="random", setting=matched_to(setting), series="random", **equal)
+        if several:
+            random["p"] = [u / 2 / max(sum(one["budget"]), 1e-9) for u in one["budget"]]
+        found.append(random)
+        if prm is not None and not several:
+            threshold = dict(method="prm", setting=matched_to(setting), prm=prm, **equal)
+            found.append(threshold | dict(series="PRM threshold"))
+    return found
+
+
+def _against(plan: Plan, setting: str, prm: str | None, several: bool) -> list[str]:
+    found = ["never 0%", f"random {matched_to(setting)}"]
+    if not several:
+        found.append("always 100%")
+        if prm is not None:
+            found.append(f"prm {matched_to(setting)}")
+    return found
+
+
+def _variants(plan: Plan, helpers: Mapping[str, str]) -> Conditions:
+    """Other helpers, each compared with the method at the same usage."""
+    found = []
+    for variant, folder in helpers.items():
+        name, _, where = variant.partition("@")  # one that was trained for a setting
+        if name == MAIN:
+            continue
+        added, table = VARIANTS[name]
+        for i in [SETTINGS.index(where)] if where else range(len(SETTINGS)):
+            setting = SETTINGS[i]
+            at = dict(method="helper", folder=folder, series="helper" + added)
+            at |= dict(cost=_cost(plan, i)) if not where else {}
+            found.append(
+                at
+                | dict(
+                    setting=setting + added,
+                    match=sum(plan["plans"][i]["budget"]),
+                    tables=[table],
+                    against=[f"helper {setting}"],
+                )
+            )
+            if name in ("labels", "balanced", "trajectory") and setting == "r mid":
+                as_trained = dict(setting=f"{setting}{added}, as trained", threshold=0.0)
+                found.append(at | as_trained | dict(tables=[table], series=None, against=[]))
+    return found
+
+
+def _capped(plan: Plan, folder: str) -> Conditions:
+    last = min(len(SETTINGS), len(plan["plans"])) - 1
+    return [
+        dict(
+            method="helper",
+            setting=f"{SETTINGS[last]}, at most {cap} call{'s' if cap > 1 else ''}",
+            folder=folder,
+            cost=_cost(plan, last),
+            threshold=0.0,
+            cap=cap,
+            tables=["cap"],
+            against=[],
+        )
+        for cap in CAPS
+    ]
+
+
+def _whole_tasks(prm: str | None) -> Conditions:
+    """The paper's Table 5."""
+    found = [
+        dict(
+            method="random",
+            setting=f"{100 * p:g}% of the tasks, all of it",
+            p=p,
+            task_wise="now",
+            tables=["5"],
+        )
+        for p in (0.1, 0.3, 0.7)
+    ]
+    if prm is None:
+        return found
+    for way, words in (("all", "again from the start"), (5, "first five steps, to the end")):
+        found += [
+            dict(
+                method="prm",
+                setting=f"{setting}, {words}",
+                prm=prm,
+                match=f"random {setting}",
+                task_wise=way,
+                tables=["5"],
+                against=[],
+            )
+            for setting in ("10%", "30%")
+        ]
+    return found
+
+
+def _cost(plan: Plan, i: int) -> list[float]:
+    """Of a plan, but not below the least cost above 0 that a helper has learnt."""
+    cost = plan["plans"][i]["cost"]
+    return [
+        max(r, min((row[k] for row in plan["costs"] if row[k] > 0), default=r))
+        for k, r in enumerate(cost)
+    ]

@@ -1,0 +1,246 @@
+"""The tables of the report, from results."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments.main_job import page
+from experiments.main_job.page import Column, Safe
+from experiments.main_job.results import in_table, names, of
+
+TASK_TYPES = {"s_obj": "S_obj", "pnp": "PnP", "s_hum": "S_hum"}
+INTERVENTIONS = {
+    "stronger": "a stronger model",
+    "search": "depth-1 search",
+    "both": "stronger model / search",
+    "oracle": "the oracle",
+}
+METHODS = {
+    "never": "never",
+    "always": "always",
+    "random": "random",
+    "prm": "PRM threshold",
+    "helper": "helper",
+}
+CAUSES = ("invalid action", "limit", "wrong Done", "other")
+_USUAL = ("SR", "SPL", "L", "U", "E[U]")
+
+Row = Mapping[str, Any]
+
+
+def name(row: Row) -> str:
+    """What a condition is called."""
+    return f"{METHODS.get(row['method'], row['method'])} {row['setting']}"
+
+
+def percent(share: float | None) -> str:
+    """A share as 62.5%."""
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def success(row: Row, field: str = "success") -> Safe:
+    """Success with its interval."""
+    low_high = row.get(f"{field}_ci")
+    return page.interval(
+        percent(row[field]),
+        None if low_high is None else f"{100 * low_high[0]:.0f}–{100 * low_high[1]:.0f}",
+    )
+
+
+def usage(row: Row) -> Safe:
+    """Calls of each help with their intervals."""
+    ends = row.get("usage_ci")
+    parts = [
+        page.interval(f"{u:.2f}", None if ends is None else f"{ends[k][0]:.2f}–{ends[k][1]:.2f}")
+        for k, u in enumerate(row["usage"])
+    ]
+    return Safe(" / ".join(parts))
+
+
+def expected(row: Row) -> str:
+    """Calls of each help that a helper was expected to make; what others make follows from it."""
+    found = row["expected_usage"] if row["method"] == "helper" else None
+    return "–" if found is None else " / ".join(f"{u:.2f}" for u in found)
+
+
+def usual(caption: str, groups: Sequence[tuple[str, Sequence[Row]]]) -> Safe:
+    """A table in the form of the paper's Table 2."""
+    rows: list[tuple[str, Sequence[str]] | str] = []
+    for heading, conditions in groups:
+        if heading:
+            rows.append(heading)
+        rows += [(name(row), _usual(row)) for row in conditions]
+    return page.table(caption, [Column("method, setting"), *map(Column, _USUAL)], rows)
+
+
+def _usual(row: Row) -> list[str]:
+    return [
+        success(row),
+        "–" if row["spl"] is None else f"{100 * row['spl']:.1f}",
+        f"{row['length']:.1f}",
+        usage(row),
+        expected(row),
+    ]
+
+
+def by(results: Row, number: str, field: str, called: Mapping[str, str], **fields: Any) -> list:
+    """The conditions of a table, in groups by a field: [(heading, rows)]."""
+    rows = in_table(results, number, **fields)
+    return [(called.get(one, one), of(rows, **{field: one})) for one in names(rows, field)]
+
+
+def table_1(results: Row) -> Safe:
+    """Self-regulation."""
+    rows = []
+    for row in results["self_regulation"]:
+        cells = [success(row, "accuracy"), success(row, "precision"), success(row, "recall")]
+        threshold = "–" if row["threshold"] is None else f"{row['threshold']:.3f}"
+        kind = TASK_TYPES.get(row["task_type"], row["task_type"])
+        rows.append((kind, [*cells, threshold, f"{row.get('tasks', 0):,}"]))
+    columns = ["task type", "accuracy", "precision", "recall", "threshold", "tasks"]
+    return page.table(
+        "Table 1. Self-regulation: the base actor stops where the most of 1 − p(s) before its last "
+        "step is above a threshold, set on validation tasks. Success is the positive class.",
+        [Column(one) for one in columns],
+        rows,
+    )
+
+
+def table_4(results: Row) -> Safe:
+    """Training tasks whose best path is known to its end, and the others; then test tasks."""
+    rows: list[tuple[str, Sequence[str]] | str] = []
+    here = dict(task_type="s_obj", intervention="stronger", method="helper")
+    known, tested = in_table(results, "4", **here, split="train"), dict(split="test_unseen")
+    for series in names(known, "series"):
+        rows.append(series)
+        for setting in names(of(known, series=series), "setting"):
+            found = {row.get("part"): row for row in of(known, setting=setting)}
+            test = next(iter(of(results["conditions"], setting=setting, **here, **tested)), None)
+            cells = [*_or_dash(found.get("unseen"), success, usage)]
+            cells += [*_or_dash(found.get("seen"), success, usage), *_or_dash(test, expected)]
+            cells += [*_or_dash(found.get("all"), success), *_or_dash(test, success)]
+            rows.append((setting, cells))
+    columns = [
+        Column("trained on, setting"),
+        Column("SR", "tasks with unseen states"),
+        Column("U", "tasks with unseen states"),
+        Column("SR", "tasks without"),
+        Column("U", "tasks without"),
+        Column("E[U]"),
+        Column("SR", "train"),
+        Column("SR", "test"),
+    ]
+    return page.table(
+        "Table 4. Helpers trained on all states against those on the best trajectories alone, on "
+        "training tasks. Tasks with unseen states: the best path of the table comes to a decision "
+        "that was never tried.",
+        columns,
+        rows,
+    )
+
+
+def at_equal_usage(caption: str, rows: Sequence[Row]) -> Safe:
+    """Paired differences of success between helpers and what asks as often."""
+    lines: list[tuple[str, Sequence[str]] | str] = []
+    for kind in names(rows, "task_type"):
+        lines.append(TASK_TYPES.get(kind, kind))
+        for row in of(rows, task_type=kind):
+            difference, judged = f"{100 * row['difference']:+.1f}", "–"
+            if row["ci"] is not None:
+                low, high = row["ci"]
+                difference = page.interval(difference, f"{100 * low:+.1f} to {100 * high:+.1f}")
+                judged = "yes" if low > 0 or high < 0 else "no"
+            other = METHODS.get(row["b"]["method"], row["b"]["method"])
+            lines.append((f"{name(row['a'])} − {other}", [difference, judged]))
+    columns = [Column("success of"), Column("points"), Column("beyond chance")]
+    return page.table(caption, columns, lines)
+
+
+def causes(results: Row, rows: Sequence[Row], caption: str) -> Safe:
+    """How failures ended."""
+    lines = []
+    for row in rows:
+        total = sum(row["causes"].values())
+        shares = [f"{row['causes'].get(one, 0) / total:.0%}" if total else "–" for one in CAUSES]
+        where = TASK_TYPES.get(row["task_type"], row["task_type"])
+        lines.append((f"{where}: {name(row)}", [percent(1 - row["success"]), *shares]))
+    columns = [Column("method, setting"), Column("failures")]
+    columns += [Column(one, "share of the failures") for one in CAUSES]
+    return page.table(caption, columns, lines)
+
+
+def forecasts(results: Row) -> Safe:
+    """What was said before against what came."""
+    rows = []
+    for row in results["forecasts"]:
+        same = {field: row[field] for field in ("task_type", "intervention", "setting")}
+        found = of(results["conditions"], **same, method="helper", split="test_unseen")
+        met = found[0] if found else None
+        where = TASK_TYPES.get(row["task_type"], row["task_type"])
+        rows.append((f"{where}: helper {row['setting']}", _forecast(row, met)))
+    columns = [
+        Column("setting"),
+        Column("SR", "forecast"),
+        Column("U", "forecast"),
+        Column("SR", "test tasks"),
+        Column("U", "test tasks"),
+        Column("SR", "ceiling (hindsight)"),
+        Column("U", "ceiling (hindsight)"),
+    ]
+    return page.table(
+        "Forecast, test and ceiling. Forecast: the helper's own decisions evaluated on the tables "
+        "of tasks it was not trained on. Ceiling: the optimum on the same tables, in hindsight.",
+        columns,
+        rows,
+    )
+
+
+def _forecast(row: Row, met: Row | None) -> list[str]:
+    ceiling = row.get("ceiling")
+    return [
+        success(row),
+        usage(row),
+        *_or_dash(met, success, usage),
+        *_or_dash(ceiling, success, usage),
+    ]
+
+
+def turns(results: Row) -> Safe:
+    """How often who plays changes."""
+    rows = []
+    for row in results["turns"]:
+        where = TASK_TYPES.get(row["task_type"], row["task_type"])
+        numbers = [f"{row[field]:.2f}" for field in ("calls", "changes", "turns")]
+        rows.append((f"{where}: {name(row)}", numbers))
+    columns = [Column("method, setting"), *map(Column, ("calls", "changes", "turns"))]
+    return page.table(
+        "Toggling: how often who plays changes in a task, of the first seed; means.", columns, rows
+    )
+
+
+def models(results: Row) -> Safe:
+    """How good the trained models are on training tasks held out."""
+    rows = []
+    for row in results["models"]:
+        quality = row["quality"].get("validation", {"": row["quality"]})
+        for output, found in quality.items():
+            told = [
+                f"{field} {value:.3f}" if isinstance(value, float) else f"{field} {value:,}"
+                for field, value in found.items()
+                if isinstance(value, int | float)
+            ]
+            where = f"{row['task_type']}, {row['intervention']}: {row['name']}"
+            rows.append((f"{where} {output}".strip(), [", ".join(told)]))
+    columns = [Column("model, output"), Column("quality", text=True)]
+    return page.table("The trained models, on states of training tasks held out.", columns, rows)
+
+
+def timing(results: Row) -> Safe:
+    """Seconds of each stage."""
+    rows = [(stage, [f"{seconds:,.1f}"]) for stage, seconds in results["timing"].items()]
+    rows.append(("all stages, one after another", [f"{sum(results['timing'].values()):,.1f}"]))
+    columns = [Column("stage"), Column("seconds")]
+    return page.table("Seconds of each stage, of the run that finished it.", columns, rows)
+
+
+def _or_dash(row: Row | None, *show: Callable[[Row], str]) -> list[str]:
+    return ["–" if row is None else one(row) for one in show]

@@ -1,0 +1,149 @@
+"""What is seen in episodes turn by turn: stopping oneself, toggling, examples."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adapters.step import Step
+from experiments.statistics import by_task, interval, resampled
+from models.thresholds import difficulty, judge
+
+_CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
+
+Episodes = Mapping[str, Sequence[Step]]  # by task
+
+
+class Watched(NamedTuple):
+    """Episodes of a condition.
+
+    Attributes:
+      method, setting: of the condition.
+      episodes: one a task.
+      reasons: why help was asked for or not, by state key; may lack some.
+    """
+
+    method: str
+    setting: str
+    episodes: Episodes
+    reasons: Mapping[str, str]
+
+    def turns(self) -> dict[str, Any]:
+        """Means of turns, calls, and how often who plays changes."""
+
+        def mean(count: Callable[[Sequence[Step]], int]) -> float:
+            return statistics.fmean(count(steps) for steps in self.episodes.values())
+
+        return {
+            "method": self.method,
+            "setting": self.setting,
+            "turns": mean(len),
+            "calls": mean(_calls),
+            "changes": mean(changes),
+        }
+
+    def run(self, task: str, p: Mapping[str, float]) -> dict[str, Any]:
+        """An episode as the report shows it; `p` is p(s) by text."""
+        steps = self.episodes[task]
+        turns = [
+            dict(
+                help=step.decision,
+                actor=step.actor,
+                action=step.action,
+                p=p[step.state_text],
+                reason=self.reasons.get(step.state_key, ""),
+            )
+            for step in steps
+        ]
+        outcome = steps[-1].outcome
+        return dict(method=self.method, setting=self.setting, outcome=outcome, turns=turns)
+
+
+def changes(steps: Sequence[Step]) -> int:
+    """How often who plays changes."""
+    who = [step.decision for step in steps]
+    return sum(a != b for a, b in zip(who, who[1:], strict=False))
+
+
+def self_regulation(alone: Episodes, p: Mapping[str, float], threshold: float) -> dict[str, Any]:
+    """How the base actor would do that stops once 1 - p(s) exceeds the threshold (Section 4.2).
+
+    Args:
+      alone: its episodes.
+      p: p(s) by text.
+      threshold: on 1 - p(s).
+
+    Returns:
+      Accuracy, precision and recall with 95% intervals over tasks; None where nothing is shared.
+    """
+    # The state that follows the last turn has ended and is left out in any case.
+    scores = [[*(p[step.state_text] for step in steps), math.nan] for steps in alone.values()]
+    hard = difficulty(scores)
+    wins = np.array([_won(steps) for steps in alone.values()])
+    found, goes_on, tasks = judge(threshold, hard, wins), hard <= threshold, list(alone)
+    return {
+        "tasks": len(tasks),
+        "success": float(wins.mean()),
+        "threshold": threshold,
+        **_share("accuracy", found.accuracy, goes_on == wins, np.ones_like(wins), tasks),
+        **_share("precision", found.precision, goes_on & wins, goes_on, tasks),
+        **_share("recall", found.recall, goes_on & wins, wins, tasks),
+    }
+
+
+def examples(watched: Sequence[Watched], p: Mapping[str, float]) -> list[dict[str, Any]]:
+    """A task on which thresholds on p(s) toggle, and one that help decides, if there are such."""
+    by_method = {one.method: one for one in watched}
+
+    def toggles(by_prm: Sequence[Step], by_chance: Sequence[Step]) -> bool:
+        return not _won(by_prm) and _calls(by_prm) >= _CALLS and _won(by_chance)
+
+    def decides(alone: Sequence[Step], helped: Sequence[Step]) -> bool:
+        return not _won(alone) and _won(helped) and _calls(helped) > 0
+
+    wanted = {
+        "toggling": (
+            ("prm", "random"),
+            toggles,
+            f"The first test task in which the threshold asks at least {_CALLS} times and fails, "
+            "and asking at random succeeds.",
+        ),
+        "trajectory": (
+            ("never", "helper"),
+            decides,
+            "The first test task in which the base actor alone fails and the helper succeeds.",
+        ),
+    }
+    found = []
+    for kind, (methods, shows, words) in wanted.items():
+        if not set(methods) <= by_method.keys():
+            continue
+        first, second = (by_method[method] for method in methods)
+        for task, steps in first.episodes.items():
+            if shows(steps, second.episodes[task]):
+                runs = [first.run(task, p), second.run(task, p)]
+                found.append(dict(kind=kind, task=task, chosen=words, runs=runs))
+                break
+    return found
+
+
+def _calls(steps: Sequence[Step]) -> int:
+    return sum(step.decision > 0 for step in steps)
+
+
+def _won(steps: Sequence[Step]) -> bool:
+    return steps[-1].outcome == "success"
+
+
+def _share(
+    name: str, value: float, part: np.ndarray, whole: np.ndarray, tasks: Sequence[str]
+) -> dict[str, Any]:
+    """A share with its interval; None where there is nothing to share."""
+    if not math.isfinite(value):
+        return {name: None, f"{name}_ci": None}
+    rows = [(t, (float(a), float(b))) for t, a, b in zip(tasks, part, whole, strict=True)]
+    draws = resampled(*by_task(tasks, rows))
+    low_high = interval(draws[:, 0] / np.maximum(draws[:, 1], 1e-9)).tolist()
+    return {name: value, f"{name}_ci": low_high}

@@ -1,0 +1,199 @@
+"""The main job: from tasks to a helper that asks at the right moment, with the paper's tables.
+
+    python -m experiments.reproduce --out=reproduced
+    python -m experiments.reproduce --out=reproduced --scale=smoke --actors=scripted
+
+plays tasks of the simulated SIF with help at random, trains process reward models, solves for
+budgets, trains helpers and evaluates them on test tasks. It writes results.json, report.html and
+pictures into --out, and beside them all that was made on the way. Every stage is a script of its
+own (`collect`, `train_prm`, `plan`, `train_helper`, `evaluate`, `examine`, `report`); this one
+knows their order alone: see `experiments.main_job.graph`.
+
+--scale    smoke   tests that all fits together; about 2 minutes on two cores
+           small   the default; about 20 minutes on two cores
+           paper   1,000 tasks a type, for an accelerator
+--actors   embedded  the small language models of this repository; S_hum is played by scripts
+           scripted  all are scripts
+           openai    --base and --stronger say which models, as openai:MODEL or openai:MODEL@URL
+
+--base and --stronger take the names that `experiments.players` explains: llama:FOLDER, for example.
+
+The same command goes on where it was stopped, by a signal, a failure or a crash; a stage whose
+inputs have not changed is not run again. A folder belongs to one set of flags.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from importlib import metadata
+from typing import Any
+
+from absl import app, flags, logging
+
+from experiments import stages
+from experiments.bench.runner import replace_text
+from experiments.main_job import report_page
+from experiments.main_job.assemble import assemble, environment
+from experiments.main_job.graph import Job, Players
+from experiments.main_job.scales import SCALES
+from experiments.stages import StageError, Stopped
+
+_OUT = flags.DEFINE_string("out", None, "Folder of the run.", required=True)
+_SCALE = flags.DEFINE_enum("scale", "small", list(SCALES), "How large a run.")
+_ACTORS = flags.DEFINE_enum("actors", "embedded", ["embedded", "scripted", "openai"], "Who plays.")
+_BASE = flags.DEFINE_string("base", None, "Base actor, by experiments.players. [of --actors]")
+_STRONGER = flags.DEFINE_string("stronger", None, "Stronger model, likewise. [of --actors]")
+_BACKBONE = flags.DEFINE_string(
+    "backbone",
+    None,
+    "Folder of the language model that is trained. [the base actor's, or a new one]",
+)
+_BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]")
+_API_KEY_ENV = flags.DEFINE_string(
+    "api_key_env", "OPENAI_API_KEY", "Environment variable of the key; none where none is needed."
+)
+_JOBS = flags.DEFINE_integer("jobs", 2, "Stages at once.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "All chance comes from it.", lower_bound=0)
+
+ACTORS = pathlib.Path(__file__).parent / "actors"
+_LLAMA, _OPENAI = "llama:", "openai:"
+_SCRIPTED = Players("greedy", "reasoner", proposer="experiments.main_job.proposer:greedy")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        sys.exit(f"reproduce: unexpected argument {argv[1]!r}.")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        _reproduce(pathlib.Path(_OUT.value).resolve())
+    except StageError as error:
+        sys.exit(f"reproduce: {error}. The same command goes on.")
+    except Stopped as error:
+        sys.exit(f"reproduce: stopped by {error}. The same command goes on.")
+    except KeyboardInterrupt:
+        sys.exit("reproduce: interrupted. The same command goes on.")
+    except (ValueError, OSError) as error:
+        sys.exit(f"reproduce: {error}")
+
+
+def _reproduce(out: pathlib.Path) -> None:
+    job = _job()
+    config = _config(job)
+    graph = job.stages()
+    stages.hashes(graph, _version())  # raises now what would be wrong
+    _check_config(out / "config.json", config)
+    records = stages.run(graph, out, jobs=_JOBS.value, version=_version(), env=_env(out))
+    pairs = [(kind, one) for kind in job.scale.tasks for one in job.pairs(kind)]
+    found = assemble(out, pairs, config, records)
+    replace_text(out / "results.json", json.dumps(found, indent=1) + "\n")
+    for path in (out / "results.json", *report_page.write(found, out)):
+        print(path)
+
+
+def _job() -> Job:
+    scale = SCALES[_SCALE.value]
+    players = {kind: _players(kind) for kind in scale.tasks}
+    backbone = _BACKBONE.value
+    if backbone is None:
+        bases = (one.base for one in players.values())
+        llama = next((base for base in bases if base.startswith(_LLAMA)), None)
+        backbone = None if llama is None else llama.removeprefix(_LLAMA)
+    if backbone is None and not scale.backbone:
+        raise ValueError("--backbone is missing, expected a language model's folder at this scale")
+    return Job(scale, players, backbone, _SEED.value)
+
+
+def _players(kind: str) -> Players:
+    """Who plays tasks of a type."""
+    base, stronger = _BASE.value, _STRONGER.value
+    if _ACTORS.value == "openai":
+        if not (base or "").startswith(_OPENAI) or stronger is None:
+            raise ValueError("--actors=openai needs --base=openai:MODEL and --stronger")
+    elif _ACTORS.value == "embedded" and kind != "s_hum":
+        base = base or f"{_LLAMA}{ACTORS / 'base'}"
+        stronger = stronger or f"{_LLAMA}{ACTORS / 'strong'}"
+    base, stronger = base or _SCRIPTED.base, stronger or _SCRIPTED.stronger
+    folders = [one.removeprefix(_LLAMA) for one in (base, stronger) if one.startswith(_LLAMA)]
+    for folder in folders:
+        if not (pathlib.Path(folder) / "config.json").exists():
+            raise ValueError(f"{folder}: no config.json there, expected a language model's folder")
+    proposer = _SCRIPTED.proposer if base == _SCRIPTED.base else None
+    if base.startswith((_LLAMA, _OPENAI)):
+        proposer = base
+    return Players(base, stronger, proposer, tuple(folders), _server())
+
+
+def _server() -> tuple[str, ...]:
+    if not any((name or "").startswith(_OPENAI) for name in (_BASE.value, _STRONGER.value)):
+        return ()
+    found = [f"--api_key_env={_API_KEY_ENV.value}"]
+    if _BASE_URL.value is not None:
+        found.append(f"--base_url={_BASE_URL.value}")
+    return tuple(found)
+
+
+def _config(job: Job) -> dict[str, Any]:
+    """What the run follows from."""
+    return {
+        "scale": _SCALE.value,
+        "actors": _ACTORS.value,
+        "seed": _SEED.value,
+        "players": {
+            kind: {"base": _name(one.base), "stronger": _name(one.stronger)}
+            for kind, one in job.players.items()
+        },
+        "tasks": {kind: dict(number) for kind, number in job.scale.tasks.items()},
+        "val_tasks": job.scale.val_tasks,
+        "test_tasks": job.scale.test_tasks,
+        "search_tasks": job.scale.search_tasks,
+        "seeds": job.scale.seeds,
+        "budgets": list(job.scale.budgets),
+        "tune": job.scale.tune,
+        "tokens": job.scale.tokens,
+    }
+
+
+def _name(player: str) -> str:
+    """Without where this machine keeps it."""
+    return player.replace(f"{ACTORS}/", "")
+
+
+def _check_config(path: pathlib.Path, config: dict[str, Any]) -> None:
+    """Writes it down, or raises ValueError where the folder is of another run."""
+    config = json.loads(json.dumps(config))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(config, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for name, value in config.items():
+        if (was := before.get(name)) != value:
+            raise ValueError(
+                f"{path}: {name} is {value!r}, was {was!r}; expected the same, or another --out"
+            )
+
+
+def _env(out: pathlib.Path) -> dict[str, str]:
+    """For the stages: what one has compiled others need not compile again."""
+    # Programs for another processor might not run here.
+    key = hashlib.sha256(json.dumps(environment()).encode()).hexdigest()[:16]
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(out / ".cache" / key),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("selfreg")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    app.run(main)
