@@ -12,7 +12,8 @@ knows their order alone: see `experiments.main_job.graph`.
 --scale    smoke   tests that all fits together; about 2 minutes on two cores
            small   the default; about 20 minutes on two cores
            paper   1,000 tasks a type, for an accelerator
---actors   embedded  the small language models of this repository; S_hum is played by scripts
+--actors   embedded  the small language model of this repository, with the scripted reasoner as the
+                     stronger one; S_hum is played by scripts alone
            scripted  all are scripts
            openai    --base and --stronger say which models, as openai:MODEL or openai:MODEL@URL
 
@@ -112,7 +113,8 @@ def _players(kind: str) -> Players:
             raise ValueError("--actors=openai needs --base=openai:MODEL and --stronger")
     elif _ACTORS.value == "embedded" and kind != "s_hum":
         base = base or f"{_LLAMA}{ACTORS / 'base'}"
-        stronger = stronger or f"{_LLAMA}{ACTORS / 'strong'}"
+        if stronger is None and (ACTORS / "strong").exists():
+            stronger = f"{_LLAMA}{ACTORS / 'strong'}"
     base, stronger = base or _SCRIPTED.base, stronger or _SCRIPTED.stronger
     folders = [one.removeprefix(_LLAMA) for one in (base, stronger) if one.startswith(_LLAMA)]
     for folder in folders:
