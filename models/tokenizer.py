@@ -10,6 +10,7 @@ may end within a character, and leading spaces are kept.
 import functools
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -45,10 +46,8 @@ class Tokenizer:
         """
         if not has_tokenizer(folder):
             raise FileNotFoundError(f"{folder}: holds no tokenizer")
-        from transformers import AutoTokenizer  # takes seconds
-
         try:
-            hf = AutoTokenizer.from_pretrained(os.fspath(folder), local_files_only=True)
+            hf = _auto_tokenizer().from_pretrained(os.fspath(folder), local_files_only=True)
         except Exception as error:  # the Rust library raises plain Exceptions
             raise ValueError(f"{folder}: not a tokenizer that can be read: {error}") from error
         if not hf.is_fast:
@@ -239,3 +238,19 @@ def _sentencepiece_bytes(token: str) -> bytes:
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
     return token.replace("\u2581", " ").encode()
+
+
+def _auto_tokenizer() -> type:
+    """`transformers.AutoTokenizer`; the import takes seconds. Its notice that PyTorch is missing is
+    left out: no tokenizer needs it."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "PyTorch was not found" not in record.getMessage()
+
+    logger = logging.getLogger("transformers")
+    logger.addFilter(is_other)
+    try:
+        from transformers import AutoTokenizer
+    finally:
+        logger.removeFilter(is_other)
+    return AutoTokenizer
