@@ -44,7 +44,6 @@ from adapters.sif.world import SifWorld
 from experiments.actor_pairs import Pair
 
 _EXCERPT = 6  # lines
-_SEEN = 0.4  # of the other goals are of an object that the agent has seen; half of them are met
 _CUES = (*FURNITURE, *RECEPTACLES, *ACTIVITIES)
 
 
@@ -160,30 +159,24 @@ def thought(view: View, action: str) -> str:
 
 def supposed(state: SifState, rng: random.Random) -> SifState:
     """The same state with another goal, other sentences, and perhaps the goal's object in hand.
-    Some of these goals are met: the tasks' own are so only once, at their ends.
 
     What the text tells of the house stays the same, so that one text serves for several replies.
     """
-    task, now, heard = state.task, state.now, state.task.sentences
+    task, now = state.task, state.now
     thing = state.held if state.held and rng.random() < 0.8 else rng.choice(state.layout.categories)
-    rooms = task.house.rooms
-    seen = [entry for entry in state.view().entries if entry.mark == "seen"]
-    if state.held is None and seen and rng.random() < _SEEN:
-        thing, place, receptacle, _ = rng.choice(seen)
-        if rng.random() < 0.5:  # the goal is met
-            rooms = (dataclasses.replace(rooms[place], receptacles=(receptacle,), spots=((0,),)),)
-    wanted = sorted({name for room in rooms for name in room.receptacles} - NO_PUT)
+    heard = task.sentences
     if task.type == "s_hum":
         goal = Goal("human", thing)
-    elif rng.random() < 0.3 or not wanted:
-        goal = Goal("room", thing, rng.choice([f for room in rooms for f in room.functions]))
+    elif rng.random() < 0.3:
+        goal = Goal("room", thing, rng.choice([f for r in task.house.rooms for f in r.functions]))
     else:
-        goal = Goal("recep", thing, rng.choice(wanted))
+        there = {name for room in task.house.rooms for name in room.receptacles}
+        goal = Goal("recep", thing, rng.choice(sorted(there - NO_PUT)))
     if task.type == "s_obj":
         about = [thing, *([rng.choice(SMALL_OBJECTS)] if rng.random() < 0.4 else [])]
         heard = tuple(Sentence("", name, rng.choice(_CUES)) for name in dict.fromkeys(about))
     layout = Layout(dataclasses.replace(task, goal=goal, sentences=heard))
-    if state.held is None and rng.random() < 0.2:
+    if state.held is None and rng.random() < 0.3:
         now = now._replace(held=layout.goal)
     return SifState(layout, now)
 
@@ -242,11 +235,9 @@ def _looked_up(view: View, action: str) -> Iterator[str]:
     if view.held is None:
         yield from object_lines(view, goal.object)
         seen = [entry for entry in known if entry.mark == "seen"]
-        if goal.kind == "recep" and seen:
-            yield f"on {goal.target}"
         if goal.kind == "room" and any(entry.room == view.here for entry in seen):
             yield from _goal(view)
-        if action.startswith("Pick ") or (action == DONE and seen):
+        if any(entry.room == view.here for entry in known) or (action == DONE and seen):
             return
         yield _short_here(view)
         heard, there = (

@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 
+from adapters import encoder
 from adapters.prm import PRM
 from adapters.prm_data import read_outcomes
 from experiments import tuning
@@ -25,6 +27,15 @@ from tests.experiments.in_process import Script
 train_prm = Script("experiments.train_prm")
 BRIEF = ["--tokens=4000", "--batch=512", "--rate=0.01"]
 FROZEN = ["--tune=head", "--calibration=isotonic"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unread():
+    """As in a new process: no other test has had these texts read. A hidden state may differ in its
+    last bit with the texts that are read beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "_loaded", weakref.WeakValueDictionary())
+        yield
 
 
 @pytest.fixture(scope="module")
