@@ -10,25 +10,21 @@ import hashlib
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 
 from models import convert, tensors
 from models.documents import Limit
 from models.llama import Llama
 from models.lookup import hidden_scorer
-from models.model_folder import TOKENIZER_FILES
+from models.model_folder import fingerprint
 from models.prefixes import prefix_documents
 from models.tokenizer import Tokenizer
 
 _REMEMBERED = 200_000  # texts
 _AT_ONCE = 4096  # texts whose documents are made together
 _SHORTEST_ROW = 64
-# Of a batch, by backend: on a CPU as many as its caches hold.
-_BATCH_TOKENS = {"cpu": 1024}
 
 _loaded: "weakref.WeakValueDictionary[tuple, Encoder]" = weakref.WeakValueDictionary()
 
@@ -49,11 +45,7 @@ class Encoder:
         """Takes a model; `load` takes a folder."""
         self.backbone, self.tokenizer, self.limit = backbone, tokenizer, limit
         self.sha256 = sha256
-        self._scorer = hidden_scorer(
-            backbone,
-            row_lengths=_row_lengths(limit.max_length),
-            batch_tokens=_BATCH_TOKENS.get(jax.default_backend(), 65536),
-        )
+        self._scorer = hidden_scorer(backbone, row_lengths=_row_lengths(limit.max_length))
         # By SHA-256 of the text, which is shorter.
         self._known: collections.OrderedDict[bytes, np.ndarray] = collections.OrderedDict()
 
@@ -155,17 +147,6 @@ class Encoder:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def fingerprint(folder: str | os.PathLike) -> str:
-    """SHA-256 of the names and contents of a model's files: what its hidden states follow from."""
-    whole = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.name in ("config.json", *TOKENIZER_FILES) or path.suffix == ".safetensors":
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(f"{path.name} {digest}\n".encode())
-    return whole.hexdigest()
 
 
 def _row_lengths(longest: int) -> list[int]:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adapters.encoder import Encoder, fingerprint
+from adapters.encoder import Encoder
 from models.heads import Head, HeadConfig
 from models.lookup import StoredHead
+from models.model_folder import fingerprint
 
 VERSION = 1
 HEAD, BACKBONE = "head.safetensors", "backbone"

@@ -5,7 +5,6 @@ out of a reply. At temperature 0 put `adapters.memo.Memoised` around it.
 """
 
 import copy
-import hashlib
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from models import convert, sampling
 from models.config import Execution, LlamaConfig
 from models.documents import Limit
 from models.generation import Generation, Generator
-from models.model_folder import TOKENIZER_FILES
+from models.model_folder import fingerprint
 from models.stopping import StopTable, text_before
 from models.tokenizer import Tokenizer
 
@@ -102,7 +101,7 @@ class LlamaActor:
         self._style, self._system, self._prompt, self._parse = style, system, prompt, parse
         self._temperature, self._top_p = float(temperature), float(top_p)
         self._max_new_tokens, self._stop = max_new_tokens, tuple(stop)
-        self._fingerprint = _fingerprint(folder)
+        self._fingerprint = fingerprint(folder)
         model = convert.load(folder, dtype=dtype, mesh=execution.mesh, execution=execution)
         self._generator = Generator(model, max_rows=max_rows)
 
@@ -227,14 +226,3 @@ def _end_tokens(
         if ids is not None:
             return (ids,) if isinstance(ids, int) else tuple(ids)
     return ()
-
-
-def _fingerprint(folder: str | os.PathLike) -> str:
-    """SHA-256 of the names and contents of the files that are read, in the order of the names."""
-    whole = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.name in ("config.json", *TOKENIZER_FILES) or path.suffix == ".safetensors":
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(f"{path.name} {digest}\n".encode())
-    return whole.hexdigest()

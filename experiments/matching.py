@@ -8,7 +8,7 @@ neighbours, and a share of the episodes takes the second one.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from experiments.contest import Contest, Job, Result
 from experiments.progress import Progress
 from experiments.statistics import by_task, interval, resampled
 from models.atomic_file import write_bytes
+from models.thresholds import bracket
 
 _BEYOND = 1e30  # a threshold above all margins; float32 and JSON have no larger ones to spare
 _CANDIDATES = 64  # dials that are told apart
@@ -75,7 +76,10 @@ class Matcher:
             found = self.try_out(condition, [Dial((float(candidates[i]),)) for i in places])
             return [one.calls for one in found]
 
-        low, high, used = bracket(usage_of, len(candidates), calls, where=condition.name)
+        try:
+            low, high, used = bracket(usage_of, len(candidates), calls, width=_WIDTH, near=_NEAR)
+        except ValueError as error:
+            raise ValueError(f"{condition.name!r} on the validation tasks: {error}") from error
         share = (calls - used[low]) / (used[high] - used[low]) if used[high] > used[low] else 0.0
         values = float(candidates[low]), float(candidates[high])
         if condition.method == "random":
@@ -173,49 +177,6 @@ def match_all(
         progress.add()
     progress.end()
     return found
-
-
-def bracket(
-    usage_of: Callable[[Sequence[int]], Sequence[float]],
-    number: int,
-    calls: float,
-    *,
-    where: str = "",
-) -> tuple[int, int, dict[int, float]]:
-    """Two neighbours of `number` dials in a row, between which the calls rise past `calls`.
-
-    Args:
-      usage_of: from places in the row to the calls made there; they should rise along the row.
-      number: of dials.
-      calls: wanted.
-      where: named in errors.
-
-    Returns:
-      The lower and the higher place, the same if that one meets the calls within a hundredth; and
-      the calls at all places that were tried.
-
-    Raises:
-      ValueError: `calls` is less than at the first, or more than at the last.
-    """
-    low, high = 0, number - 1
-    used = dict(zip((low, high), usage_of([low, high]), strict=True))
-    if not used[low] - 1e-9 <= calls <= used[high] + 1e-9:
-        raise ValueError(
-            f"{where!r}: {calls:g} calls an episode cannot be met on the validation tasks, "
-            f"expected {used[low]:.4g} to {used[high]:.4g}"
-        )
-    while high - low > 1:
-        inner = np.unique(np.linspace(low, high, _WIDTH + 2).round().astype(int))[1:-1].tolist()
-        used |= dict(zip(inner, usage_of(inner), strict=True))
-        near = [i for i in (low, *inner, high) if abs(used[i] - calls) <= _NEAR * calls]
-        if near:
-            best = min(near, key=lambda i: abs(used[i] - calls))
-            return best, best, used
-        # The first step of the row over which the calls pass what is wanted.
-        row = [low, *inner, high]
-        above = next(i for i in row[1:] if used[i] >= calls)
-        low, high = row[row.index(above) - 1], above
-    return low, high, used
 
 
 def _read(path: pathlib.Path) -> dict[str, Matched]:

@@ -11,11 +11,17 @@ from models.atomic_file import write_bytes
 
 def check_settings(path: pathlib.Path, settings: Mapping[str, Any]) -> None:
     """Writes settings.json, or raises ValueError where a run was started with others."""
-    settings = json.loads(json.dumps(dict(settings)))
+    compare_settings(path, settings)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, settings)
+
+
+def compare_settings(path: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError where a run was started with others; writes nothing."""
+    if not path.exists():
         return
+    settings = json.loads(json.dumps(dict(settings)))
     try:
         before = json.loads(path.read_text())
     except ValueError as error:

@@ -10,7 +10,6 @@ table shaped like agent rollouts in place of counts. One help; `core.dp.plan` ta
 
 import csv
 import io
-import os
 import pathlib
 import sys
 
@@ -19,6 +18,7 @@ from absl import app, flags, logging
 from core import archive, dp
 from core.transitions import TransitionCounts, TransitionTable
 from experiments import instances
+from models.atomic_file import write_bytes
 
 _COUNTS = flags.DEFINE_string("counts", None, "File that TransitionCounts.save wrote.")
 _START = flags.DEFINE_list("start", ["0"], "Start states of the episodes in --counts.")
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
     rows = csv.writer(text)
     rows.writerow(["cost", "usage", "success"])
     rows.writerows(zip(curve.cost, curve.usage, curve.success, strict=True))
-    _write(out / "frontier.csv", text.getvalue().encode())
+    write_bytes(out / "frontier.csv", text.getvalue().encode())
     _draw(out / "frontier.png", curve, plans)
 
 
@@ -81,13 +81,6 @@ def _number(flag: str, text: str, kind: type):
         return kind(text)
     except ValueError:
         raise ValueError(f"--{flag}: {text!r} is no {kind.__name__}.") from None
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    """Writes the file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def _draw(path: pathlib.Path, curve: dp.Frontier, plans: list[dp.Plan]) -> None:
@@ -114,7 +107,7 @@ def _draw(path: pathlib.Path, curve: dp.Frontier, plans: list[dp.Plan]) -> None:
     axes.legend(loc="lower right")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
-    _write(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 if __name__ == "__main__":

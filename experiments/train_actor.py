@@ -46,6 +46,7 @@ from experiments.actor_pairs import Pair, corpus, documents, read_pairs
 from experiments.bench.runner import replace_text
 from experiments.players import Players, Servers
 from experiments.progress import Progress
+from experiments.run_files import check_settings, compare_settings
 from models import convert
 from models import tokenizer as tokenizer_lib
 from models.config import LlamaConfig
@@ -122,7 +123,7 @@ def _run(out: pathlib.Path) -> None:
     players = Players(SifWorld(), Servers())
     teacher = None if _PAIRS.value is not None else players.actor(_TEACHER.value)
     settings = {flag.name: flag.value for flag in _SETTINGS} | {"who_teaches": players.config}
-    _check_settings(out / "settings.json", settings)
+    compare_settings(out / "settings.json", settings)
     pairs = _pairs(teacher)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer, model = _beginning(pairs, folder)
@@ -134,9 +135,7 @@ def _run(out: pathlib.Path) -> None:
         packing.check_fits(model.config)
         longest = _longest_reply(pairs, tokenizer)
         _tell(pairs, packing, model, steps, limit)
-        if not (out / "settings.json").exists():
-            out.mkdir(parents=True, exist_ok=True)
-            replace_text(out / "settings.json", json.dumps(settings, indent=1) + "\n")
+        check_settings(out / "settings.json", settings)
         _train(model, packing, steps, out / "run")
         if not (out / "model").exists():
             convert.save(model, out / "model", tokenizer_from=_START.value or folder)
@@ -145,19 +144,6 @@ def _run(out: pathlib.Path) -> None:
     if number:
         actors = [LlamaActor(out / "model", name="actor", max_new_tokens=longest), teacher]
         _play(out, number, [actor for actor in actors if actor is not None])
-
-
-def _check_settings(path: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Raises ValueError where the run was started with others."""
-    if not path.exists():
-        return
-    try:
-        before = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    for name, value in settings.items():
-        if (was := before.get(name)) != value:
-            raise ValueError(f"{path}: {name} is {value!r}, was {was!r}; expected the same")
 
 
 def _pairs(teacher: Actor | None) -> list[Pair]:

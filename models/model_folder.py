@@ -1,6 +1,7 @@
 """Folders with a model: made whole or not at all, with the tokenizer's files beside the weights."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -20,8 +21,6 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "generation_config.json",
 )
-
-
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -117,3 +116,19 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fingerprint(folder: str | os.PathLike) -> str:
+    """SHA-256 of the names and contents of a model's files, in the order of the names: what the
+    model answers follows from these.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        if path.name in ("config.json", *TOKENIZER_FILES) or path.suffix == ".safetensors":
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            whole.update(f"{path.name} {digest}\n".encode())
+    return whole.hexdigest()

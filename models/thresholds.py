@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-_GRID = 33  # thresholds whose usage is asked for at one time
+_GRID = 31  # thresholds whose usage is asked for at one time
+_ROUNDING = 1e-9  # of usage at the ends
 
 
 class SelfRegulation(NamedTuple):
@@ -141,24 +142,11 @@ def usage_threshold(
     # Candidate k asks in the states with the k highest margins, equal ones together.
     inner = _between(points[:-1], points[1:])
     candidates = np.concatenate([[np.inf], inner[::-1], [-np.inf]])
-    low, high = 0, len(candidates) - 1
-    usage = np.asarray(usage_of(candidates[[low, high]]), float)
-    usages = {low: usage[0], high: usage[1]}
-    if not usages[low] <= planned <= usages[high]:
-        raise ValueError(
-            f"planned usage is {planned}, expected {usages[low]:.4g} (never asking) to "
-            f"{usages[high]:.4g} (always)"
-        )
-    while high - low > 1:
-        grid = np.unique(np.linspace(low, high, _GRID).round().astype(int))[1:-1]
-        found = np.asarray(usage_of(candidates[grid]), float)
-        usages |= dict(zip(grid.tolist(), found.tolist(), strict=True))
-        inside = [low, *grid.tolist(), high]
-        # The first step of the grid over which usage passes the plan.
-        above = next(k for k in inside[1:] if usages[k] >= planned)
-        low, high = inside[inside.index(above) - 1], above
+    low, high, usages = bracket(
+        lambda places: usage_of(candidates[places]), len(candidates), planned, width=_GRID
+    )
     below, above = float(usages[low]), float(usages[high])
-    share = (planned - below) / (above - below) if above > below else 0.0
+    share = min(max((planned - below) / (above - below), 0.0), 1.0) if above > below else 0.0
     nearer = high if share > 0.5 else low
     return UsageThreshold(
         float(candidates[nearer]),
@@ -167,6 +155,50 @@ def usage_threshold(
         (below, above),
         float(share),
     )
+
+
+def bracket(
+    usage_of: Callable[[list[int]], ArrayLike],
+    number: int,
+    planned: float,
+    *,
+    width: int,
+    near: float = 0.0,
+) -> tuple[int, int, dict[int, float]]:
+    """Two neighbours of `number` dials in a row, between which usage rises past the plan.
+
+    Args:
+      usage_of: places in the row [Q] -> expected usage there [Q], which should rise along the row.
+      number: of dials, at least one.
+      planned: expected usage wanted.
+      width: dials that are tried at one time, between the two that hold the plan; at least one.
+      near: share of the plan by which a dial may miss it; such a dial is taken at once.
+
+    Returns:
+      The lower and the higher place, the same if that one is near enough; usage at all places that
+      were tried.
+
+    Raises:
+      ValueError: the plan is below usage at the first dial, or above that at the last.
+    """
+    low, high = 0, number - 1
+    usages = dict(zip((low, high), np.asarray(usage_of([low, high]), float).tolist(), strict=True))
+    if not usages[low] - _ROUNDING <= planned <= usages[high] + _ROUNDING:
+        raise ValueError(
+            f"planned usage is {planned:g}, expected {usages[low]:.4g} (never asking) to "
+            f"{usages[high]:.4g} (always)"
+        )
+    while high - low > 1:
+        inner = np.unique(np.linspace(low, high, width + 2).round().astype(int))[1:-1].tolist()
+        usages |= dict(zip(inner, np.asarray(usage_of(inner), float).tolist(), strict=True))
+        row = [low, *inner, high]
+        best = min(row, key=lambda i: abs(usages[i] - planned))
+        if near and abs(usages[best] - planned) <= near * planned:
+            return best, best, usages
+        # The first step of the row over which usage passes the plan.
+        above = next((i for i in row[1:] if usages[i] >= planned), high)
+        low, high = row[row.index(above) - 1], above
+    return low, high, usages
 
 
 def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from experiments import peers
 from experiments.bench.measure import ask
 from experiments.bench.tasks import Task
 from experiments.instances import FAMILIES, Instance
+from models.atomic_file import write_bytes
 
 # A reference may take that many times the limit.
 _REFERENCE_PATIENCE = 10
@@ -140,9 +141,7 @@ class Runner:
 
 def replace_text(path: pathlib.Path, text: str) -> None:
     """Writes all of the file or nothing."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    write_bytes(path, text.encode())
 
 
 def _described(instance: Instance) -> dict[str, Any]:

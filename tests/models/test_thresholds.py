@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.thresholds import difficulty, judge, self_regulation, usage_threshold
+from models.thresholds import bracket, difficulty, judge, self_regulation, usage_threshold
 
 
 def test_difficulty_leaves_the_final_state_out():
@@ -97,3 +97,25 @@ def test_plans_out_of_reach_are_refused():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.3, 4.7, 9.0, 30.0, 62.6, 63.0])
+def test_neighbours_hold_the_wanted_number_after_few_tries(wanted):
+    tried = []
+
+    def usage_of(places):
+        tried.extend(places)
+        return [0.0 if place < 5 else float(place) for place in places]
+
+    low, high, used = bracket(usage_of, 64, wanted, width=3, near=0.01)
+    if low == high:
+        assert used[low] == pytest.approx(wanted, rel=0.01)
+    else:
+        assert high == low + 1
+        assert used[low] <= wanted <= used[high]
+    assert len(tried) == len(set(tried)) <= 2 + 3 * 3
+
+
+def test_no_dial_is_made_up_for_more_calls_than_there_are():
+    with pytest.raises(ValueError, match=r"expected 0 \(never asking\) to 63"):
+        bracket(lambda places: [float(place) for place in places], 64, 64.0, width=3)
