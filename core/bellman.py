@@ -59,12 +59,14 @@ class Backups:
 
     Attributes:
       tile_size: B.
+      feedback: [F] int32, the nodes whose values decide what a sweep comes to, and
       first_tile: [windows + 1, C], see `core.layout.Layout`.
       classes: the rows of the C classes of tiles.
       offered: [N] bit masks; nohelp where a node has no action at all.
     """
 
     tile_size: int = dataclasses.field(metadata={"static": True})
+    feedback: Any
     first_tile: Any
     classes: tuple[Rows, ...]
     offered: Any
@@ -111,7 +113,7 @@ def discount_rows(
                 offset=tiles.offset,
             )
         )
-    backups = Backups(layout.tile_size, layout.first_tile, tuple(classes), offered)
+    backups = Backups(layout.tile_size, layout.feedback, layout.first_tile, tuple(classes), offered)
     return jax.device_put(backups)  # jnp.asarray would compile a program for each shape
 
 

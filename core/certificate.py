@@ -19,17 +19,21 @@ from core.table import TransitionTable
 
 _GROWTH = 1 / 4  # of an iteration, at which there is little left to gain
 _ENOUGH_ITERATIONS = 24  # where 1 / (1 - gamma) will do
+_SHORT = 128.0  # steps, up to which it is not worth an iteration: a sweep or two
 
 
 def expected_steps(table: TransitionTable, discount: float, max_iterations: int) -> float:
     """The largest w(s) of a certificate, or inf if none was found in `max_iterations`.
 
     Iterates w = 1 + max_a sum weight w from 0. If the last iteration added at most g < 1 anywhere,
-    then w / (1 - g) satisfies the inequality. So does 1 / (1 - gamma), if gamma < 1.
+    then w / (1 - g) satisfies the inequality. So does 1 / (1 - gamma), if gamma < 1, which is
+    taken at once where it is small.
     """
     if discount < 1.0:
         max_iterations = min(max_iterations, _ENOUGH_ITERATIONS)
     constant = 1.0 / (1.0 - discount) if discount < 1.0 else np.inf
+    if constant <= _SHORT:
+        return constant
     num_states, num_actions = table.available.shape
     row = table.entry_row
     loop = row // num_actions == table.successor

@@ -3,14 +3,15 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from core import checks, solver
 from core.table import TransitionTable
+from core.tangents import Known
 
-_TOLERANCE = 1e-10  # of each solution's value
-_SAME = 1e-9  # values closer than this cannot be told apart
+_TOLERANCE = 1e-10  # of each solution's value, or this share of the gap asked for
+_SHARE, _MOST = 1e-2, 1e-7
+_SAME = 10  # tolerances; values closer than that cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
 _MIN_BATCH, _MAX_BATCH = 32, 256
 _LEAST_COST = 1e-4  # to begin with, besides 0
@@ -83,12 +84,13 @@ def frontier(
     dtype, context = solver.precision(None)
     with context:
         problem = solver.prepare(table, discount, dtype)
-        search = _Search(problem, batch or _batch_size(problem))
+        tolerance = max(_TOLERANCE, min(_SHARE * gap, _MOST))
+        search = _Search(problem, batch or _batch_size(problem), tolerance)
         least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
         costs = _first_costs(table, search.batch, least)
         while True:
             search.solve(costs)
-            costs = search.open_costs(gap)
+            costs = search.open_costs(max(gap - search.bound, gap / 2))
             enough = max_vertices is not None and len(search.vertices) >= max_vertices
             if costs.size == 0 or enough:
                 return search.result(max_vertices)
@@ -120,22 +122,26 @@ class _Vertex:
 class _Search:
     """Vertices found so far, by usage, and the pairs that are proven neighbours."""
 
-    def __init__(self, problem: solver.Problem, batch: int):
-        self.problem = problem
-        self.batch = batch
+    def __init__(self, problem: solver.Problem, batch: int, tolerance: float):
+        self.problem, self.batch = problem, batch
+        self.tolerance, self.same = tolerance, _SAME * tolerance
         self.vertices: list[_Vertex] = []
         self.bound = 0.0
         self._closed: set[tuple[float, float]] = set()  # usages of proven neighbours
-        self._pool = None  # costs, V and usage of an earlier batch, to start from
+        self._asked: list[tuple[_Vertex, _Vertex]] = []  # the pairs whose slopes are solved next
+        self._known: Known | None = None  # what was solved, to begin at
 
     def solve(self, costs: np.ndarray) -> None:
         """Solves a batch of costs and takes in the vertices found."""
         padded = np.resize(costs, self.batch)[:, None]
         block = solver.solve(
-            self.problem, padded, tolerance=_TOLERANCE, start=self._start(padded[:, 0])
+            self.problem,
+            padded,
+            tolerance=self.tolerance,
+            start=None if self._known is None else self._known.start(padded),
         )
-        if self._pool is None:
-            self._pool = (padded[:, 0], block.value, block.usage[0])
+        known = Known.of(self.problem, block, range(costs.size))
+        self._known = known if self._known is None else self._known.and_others(known)
         reached = solver.at_start(self.problem, block)
         fresh = [
             _Vertex(float(u), float(s), policy, float(r), float(r))
@@ -144,33 +150,20 @@ class _Search:
             )
         ]
         self.bound = max(self.bound, float(block.bound[: len(costs)].max()))
-        self._close_tried(costs, fresh)
+        self._close_tried(fresh)
         self._merge(fresh)
 
-    def _start(self, costs: np.ndarray):
-        """Policies of the nearest costs of the first batch, priced anew: S - r M, and -M."""
-        if self._pool is None:
-            return None
-        known, value, usage = self._pool
-        nearest = jnp.asarray(np.abs(known[None] - costs[:, None]).argmin(axis=1))
-        shift = jnp.asarray(known)[nearest] - jnp.asarray(costs)
-        used = usage[:, nearest]
-        return value[:, nearest] + shift * used, -used
-
-    def _close_tried(self, costs: np.ndarray, fresh: list[_Vertex]) -> None:
-        for low, high in self._pairs():
-            slope = _slope(low, high)
-            for r, vertex in zip(costs, fresh, strict=True):
-                if r == slope and vertex.success - r * vertex.usage <= (
-                    low.success - r * low.usage + _SAME
-                ):
-                    self._closed.add((low.usage, high.usage))
+    def _close_tried(self, fresh: list[_Vertex]) -> None:
+        for (low, high), vertex in zip(self._asked, fresh, strict=False):
+            r = _slope(low, high)
+            if vertex.success - r * vertex.usage <= low.success - r * low.usage + self.same:
+                self._closed.add((low.usage, high.usage))
 
     def _merge(self, fresh: list[_Vertex]) -> None:
         """Keeps the vertices of the upper envelope; those that are the same become one."""
         merged: list[_Vertex] = []
         for v in sorted([*self.vertices, *fresh], key=lambda v: (v.usage, -v.success)):
-            if merged and v.success <= merged[-1].success + _SAME:
+            if merged and v.success <= merged[-1].success + self.same:
                 continue  # as good with fewer calls
             merged.append(v)
         hull: list[_Vertex] = []
@@ -190,7 +183,8 @@ class _Search:
     def open_costs(self, gap: float) -> np.ndarray:
         """The slopes of the open pairs of largest gap, at most a batch of them."""
         pairs = sorted(self._pairs(), key=lambda pair: -_pair_gap(*pair))
-        return np.array([_slope(*pair) for pair in pairs if _pair_gap(*pair) > gap][: self.batch])
+        self._asked = [pair for pair in pairs if _pair_gap(*pair) > gap][: self.batch]
+        return np.array([_slope(*pair) for pair in self._asked])
 
     def result(self, max_vertices: int | None) -> Frontier:
         vertices = self.vertices
@@ -202,7 +196,7 @@ class _Search:
         left = max((_pair_gap(*pair) for pair in self._pairs()), default=0.0)
         curve = np.interp([v.usage for v in self.vertices], usage, success)
         dropped = max(0.0, float(np.max([v.success for v in self.vertices] - curve)))
-        complete = left <= _SAME and len(vertices) == len(self.vertices)
+        complete = left <= self.same and len(vertices) == len(self.vertices)
         slopes = np.diff(success) / np.diff(usage)
         return Frontier(
             cost=np.concatenate([[np.inf], slopes]),

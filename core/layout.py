@@ -31,8 +31,10 @@ MAX_WIDTH = int(WIDTHS[-1])
 MAX_CLASSES = 6  # each is compiled apart, so there are as few as keep the padding low
 PADDING = 1.46  # slots an entry up to which classes are merged; tiles that are not full add to it
 MAX_SIGNATURES = 128  # more are first folded together, to keep the choice of classes fast
-TILE = 8, 16  # B: of tables of fewer than LARGE nodes, and of others
-LARGE = 8192
+TILE = 2, 64  # B at least and at most: small tiles keep the order, large ones save overhead
+TILES = 1024  # at least, where that leaves tiles of a size allowed
+TILE_OF_NO_ORDER = 128  # where more than _MUCH goes against any order
+_MUCH = 1 / 4  # of the probability
 TILES_IN_WINDOW = 32  # fewer keep the order better, which saves sweeps, and cost padding
 SMALL = 512  # nodes; tables up to this size share compiled programs rather than save padding
 
@@ -72,6 +74,9 @@ class Layout:
       num_nodes: N.
       tile_size: B.
       position: [S] int32, the node of each state.
+      feedback: [F] int32, ascending, F >= 1: the nodes that some node of the same tile or of one
+        before it refers to. A sweep reads no other node before it has written it, so the values of
+        these alone decide what it comes to.
       first_tile: [windows + 1, C] int32; window w owns tiles first_tile[w] to first_tile[w + 1]
         of each of the C classes. Windows, then classes, then tiles: the order of a sweep.
       classes: the C tile classes.
@@ -80,6 +85,7 @@ class Layout:
     num_nodes: int = dataclasses.field(metadata={"static": True})
     tile_size: int = dataclasses.field(metadata={"static": True})
     position: np.ndarray
+    feedback: np.ndarray
     first_tile: np.ndarray
     classes: tuple[TileClass, ...]
 
@@ -118,8 +124,8 @@ def pack(
     self_prob = np.zeros((num_states, num_actions))
     self_prob[state[loop], action[loop]] = prob[loop]
     entries = (state[~loop], action[~loop], successor[~loop], prob[~loop])
-    rank = _rank(num_states, entries[0], entries[2], entries[3], start).astype(np.float64)
-    nodes = _split_wide_rows(_Nodes(*entries, rank), num_actions)
+    rank, against = _rank(num_states, entries[0], entries[2], entries[3], start)
+    nodes = _split_wide_rows(_Nodes(*entries, rank.astype(np.float64)), num_actions)
 
     degree = np.zeros((nodes.rank.size, num_actions), np.int64)
     np.add.at(degree, (nodes.node, nodes.action), 1)
@@ -131,7 +137,9 @@ def pack(
     else:
         widths, node_class = _choose_classes(signature, prob.size)
 
-    tile_size = TILE[nodes.rank.size >= LARGE]
+    tile_size = int(np.clip(2 ** int(np.log2(max(nodes.rank.size / TILES, 1))), *TILE))
+    if against > _MUCH and not is_small:
+        tile_size = TILE_OF_NO_ORDER
     order = np.argsort(nodes.rank, kind="stable")
     window = np.empty(order.size, np.int64)
     window[order] = np.arange(order.size) // (tile_size * TILES_IN_WINDOW)
@@ -155,6 +163,10 @@ def pack(
 
     degree_slot = _slot_in_row(nodes.node * num_actions + nodes.action)
     entry_position = position[nodes.node]
+    entry_target = position[nodes.successor]
+    feedback = np.unique(entry_target[entry_target // tile_size >= entry_position // tile_size])
+    if is_small or feedback.size == 0:
+        feedback = np.arange(owner.size if is_small else 1)
     entry_class = node_class[nodes.node]
     tile_in_class = np.empty(class_of_tile.size, np.int64)
     classes = []
@@ -170,7 +182,7 @@ def pack(
         )
         node_table = np.zeros((tiles.size, int(width.sum()), tile_size), np.int32)
         prob_table = np.zeros(node_table.shape)
-        node_table[where] = position[nodes.successor[mine]]
+        node_table[where] = entry_target[mine]
         prob_table[where] = nodes.prob[mine]
         member = owner.reshape(-1, tile_size)[tiles]  # [T, B]
         is_state = (member >= 0) & (member < num_states)
@@ -199,6 +211,7 @@ def pack(
         num_nodes=owner.size,
         tile_size=tile_size,
         position=position[:num_states].astype(np.int32),
+        feedback=feedback.astype(np.int32),
         first_tile=first_tile,
         classes=tuple(classes),
     )
@@ -206,14 +219,16 @@ def pack(
 
 def _rank(
     num_states: int, state: np.ndarray, successor: np.ndarray, prob: np.ndarray, start: np.ndarray
-) -> np.ndarray:
-    """[S] the better of two orders: that in which less probability goes to states not yet swept."""
+) -> tuple[np.ndarray, float]:
+    """[S] the better of two orders: that in which less probability goes to states not yet swept;
+    and which share of all that is."""
     orders = [
         _reversed_breadth_first_rank(num_states, state, successor, start),
         np.arange(num_states)[::-1],
     ]
     against = [prob[rank[successor] >= rank[state]].sum() for rank in orders]
-    return orders[int(np.argmin(against))]
+    best = int(np.argmin(against))
+    return orders[best], against[best] / max(prob.sum(), 1.0)
 
 
 def _reversed_breadth_first_rank(

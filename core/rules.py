@@ -1,7 +1,7 @@
 """The loops: sweeps of the backup until they come to rest.
 
-* `maximize`, `tied_actions`, `choose`: the exact rule. V by value iteration, then among the actions
-  that tie for V those of least usage; the policy maximises S - r.M and ties go to fewer calls.
+* `maximize`, `greedy`: the exact rule. V by value iteration, then among the actions that tie for V
+  those of least usage; the policy maximises S - r.M and ties go to fewer calls.
 * `paper`: usage/policy iteration as printed in arXiv 2502.04576 (Section 5.3, Appendix E.3).
 * `evaluate`: no choice, the policy is given.
 * `price_certificate`: turns residuals into bounds on the error where `core.certificate` cannot.
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from core import bellman
+from core import acceleration, bellman
 from core.bellman import Backups
 
-_BLOCK = 3  # sweeps between two looks at the change
-_WORSE = 2.0  # growth of the change, over the least seen, that ends extrapolating
+_BLOCK = 2, 3  # sweeps between two extrapolations: where feedback nodes are few, and where not
+_FEW = 1 / 8
 _MAX_PRICE_SWEEPS = 3000
 _ROUNDING = 16.0  # unit roundings per backup: a row sums at most 8 products a slot level
 
@@ -29,14 +29,14 @@ class Reached(NamedTuple):
     """Where `maximize` ended."""
 
     values: jax.Array  # [N, R]
-    change: jax.Array  # [R] of the last block of sweeps
+    change: jax.Array  # [R] largest, of the last sweep
     iterations: jax.Array  # [R] sweeps until this cost was done
 
 
-@functools.partial(jax.jit, donate_argnames=("values",))
+@jax.jit
 def maximize(
     backups: Backups,
-    values: jax.Array,
+    start: jax.Array,
     allowed: jax.Array,
     gain_weight: Any,
     prices: jax.Array,
@@ -50,17 +50,15 @@ def maximize(
     The one loop behind every exact solution: V (gain_weight 1, prices r), the least total usage
     (0, 1; negative) and the usage of one help under a policy (0, -1 for it).
 
-    It stops when a block of sweeps has changed nothing by more than `target`, or rounding is all
-    that is left of the change. Between blocks y = G(x) it extrapolates (Anderson acceleration of
-    depth 1: Walker and Ni 2011; for value iteration Geist and Scherrer 2018), for each cost apart:
-
-      f = y - x,    c = <f - f', f> / <f - f', f - f'>,    next x = y - c (y - y')
-
-    with f', y' of the block before. A cost whose change has grown by this goes on without.
+    A sweep is a function of the feedback nodes alone (`core.layout`), so every few sweeps their
+    values are extrapolated (`core.acceleration`), and it stops when a sweep has changed none of
+    them by more than `target`, or rounding is all that is left of the change. That change is also
+    a bound on the residual max |TV - V|: each node was backed up from the values of others, of
+    which only feedback nodes have changed since.
 
     Args:
       backups: the table.
-      values: [N, R] where to begin; its memory is given to the result.
+      start: [F, R] where to begin, the values of the feedback nodes.
       allowed: [N, R] bit masks of actions.
       gain_weight: [] or [R].
       prices: [K, R].
@@ -74,107 +72,89 @@ def maximize(
         return bellman.best_allowed(q, bellman.own(tile, allowed))
 
     def body(carry):
-        values, last, least, barred, _, iterations, sweeps = carry
-        count = jnp.minimum(_BLOCK, max_sweeps - sweeps)
-        swept = jax.lax.fori_loop(0, count, lambda _, x: bellman.sweep(backups, update, x), values)
-        difference = swept - values
-        change = jnp.abs(difference).max(axis=0)
+        values, history, onward, iterations, sweeps = carry
+        values = _put(backups, values, onward)
+        count = jnp.minimum(block, max_sweeps - sweeps)
+
+        def part(last, carry):  # all sweeps but the last, and the last: one program for both
+            values, _, before = carry
+            values = jax.lax.fori_loop(
+                0,
+                jnp.where(last, 1, count - 1),
+                lambda _, x: bellman.sweep(backups, update, x),
+                values,
+            )
+            return values, before, values.at[backups.feedback].get(mode="promise_in_bounds")
+
+        values, before, after = jax.lax.fori_loop(0, 2, part, (values, onward, onward))
+        history, onward = acceleration.advance(history, before, after)
         sweeps += count
-        done = change <= jnp.maximum(target, rounding(swept))
+        done = history.change <= jnp.maximum(target, rounding(after))
         iterations = jnp.where(done & (iterations == 0), sweeps, iterations)
         iterations = jnp.where(done, iterations, 0)
-        barred |= change > _WORSE * least
-        step = jnp.where(done | barred, 0.0, _anderson(difference, last[1]))
-        values = swept - step * (swept - last[0])
-        least = jnp.minimum(least, change)
-        return values, (swept, difference), least, barred, change, iterations, sweeps
+        return values, history, jnp.where(done, after, onward), iterations, sweeps
 
-    num_costs = values.shape[1]
-    unknown = jnp.full(num_costs, jnp.inf, values.dtype)
-    values, (swept, _), _, _, change, iterations, sweeps = jax.lax.while_loop(
-        lambda carry: (carry[6] < max_sweeps) & (carry[5] == 0).any(),
+    num_costs = start.shape[1]
+    block = _BLOCK[start.shape[0] > _FEW * allowed.shape[0]]
+    zeros = jnp.zeros((allowed.shape[0], num_costs), start.dtype)
+    values, history, _, iterations, sweeps = jax.lax.while_loop(
+        lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
         body,
         (
-            values,
-            (values, jnp.zeros_like(values)),
-            unknown,
-            jnp.broadcast_to(~extrapolate, num_costs),
-            unknown,
+            zeros,
+            acceleration.begin(start, extrapolate),
+            start,
             jnp.zeros(num_costs, jnp.int32),
             jnp.int32(0),
         ),
     )
-    return Reached(swept, change, jnp.where(iterations > 0, iterations, sweeps))
+    return Reached(values, history.change, jnp.where(iterations > 0, iterations, sweeps))
 
 
-def _anderson(difference: jax.Array, last: jax.Array) -> jax.Array:
-    """[R] c of the two changes [N, R]; 0 where they tell nothing, as in the first block."""
-    apart = difference - last
-    size = (apart * apart).sum(axis=0)
-    known = (size > 0) & (last != 0).any(axis=0)
-    return jnp.where(known, (apart * difference).sum(axis=0) / jnp.where(known, size, 1.0), 0.0)
-
-
-@jax.jit
-def action_values(
-    backups: Backups, values: jax.Array, gain_weight: Any, prices: jax.Array
-) -> tuple[jax.Array, ...]:
-    """A arrays [N, R], `bellman.backup` of all nodes."""
-
-    def visit(tile, totals):
-        q = bellman.backup(tile, values, gain_weight, prices)
-        return tuple(bellman.write(tile, total, x) for total, x in zip(totals, q, strict=True))
-
-    zeros = tuple(jnp.zeros_like(values) for _ in range(backups.num_actions))
-    return bellman.visit_tiles(backups, visit, zeros)
+def _put(backups: Backups, values: jax.Array, feedback: jax.Array) -> jax.Array:
+    """`values` [N, R] with those of the feedback nodes replaced by `feedback` [F, R]."""
+    return values.at[backups.feedback].set(
+        feedback, mode="promise_in_bounds", unique_indices=True, indices_are_sorted=True
+    )
 
 
 @jax.jit
-def tied_actions(offered: jax.Array, q: tuple[jax.Array, ...], tie: Any) -> jax.Array:
-    """[N, R] bit masks of the actions within `tie` of the best; arguments as of `choose`."""
-    best = bellman.best_allowed(list(q), offered[:, None])
-    tied = jnp.zeros(best.shape, offered.dtype)
-    for a, x in enumerate(q):
-        near = bellman.has_bit(offered[:, None], a) & (x >= best - tie)
-        tied |= near.astype(tied.dtype) << a
-    return tied
-
-
-class Choice(NamedTuple):
-    """The policy that V and the least total usage call for."""
-
-    policy: jax.Array  # [N, R] int8, of the actions that tie that of least total usage
-    defect: jax.Array  # [R] 2 max |TV - V| + max of TV - Q(s, policy) + rounding
-
-
-@jax.jit
-def choose(
-    offered: jax.Array,
-    value: jax.Array,
-    q: tuple[jax.Array, ...],
-    negative_usage: tuple[jax.Array, ...],
+def greedy(
+    backups: Backups,
+    values: jax.Array,
+    allowed: jax.Array,
+    gain_weight: Any,
+    prices: jax.Array,
     tie: Any,
-) -> Choice:
-    """Of the actions that tie, the one after which least total usage follows.
+) -> jax.Array:
+    """[N, R] bit masks of the allowed actions that are within `tie` of the best.
 
     Args:
-      offered: [N] bit masks.
-      value: [N, R] V.
-      q: A arrays [N, R], Q(s, a) under V.
-      negative_usage: A arrays [N, R], minus the total usage after each action.
-      tie: how far from the best an action may be.
+      backups: the table.
+      values: [N, R] what follows.
+      allowed: [N, R] bit masks.
+      gain_weight: as of `maximize`.
+      prices: [K, R].
+      tie: [].
     """
-    best = bellman.best_allowed(list(q), offered[:, None])
-    most = jnp.full(best.shape, -jnp.inf, best.dtype)
-    policy, taken = jnp.zeros(best.shape, jnp.int8), best
-    for a, (x, u) in enumerate(zip(q, negative_usage, strict=True)):
-        near = bellman.has_bit(offered[:, None], a) & (x >= best - tie)
-        better = near & (u > most)
-        most = jnp.where(better, u, most)
-        policy = jnp.where(better, jnp.int8(a), policy)
-        taken = jnp.where(better, x, taken)
-    residual, loss = jnp.abs(best - value).max(axis=0), (best - taken).max(axis=0)
-    return Choice(policy, 2 * residual + loss + rounding(value))
+
+    def visit(tile, kept):
+        q = bellman.backup(tile, values, gain_weight, prices)
+        mine = bellman.own(tile, allowed)
+        least = bellman.best_allowed(q, mine) - tie
+        mask = jnp.zeros_like(mine)
+        for a, x in enumerate(q):
+            mask |= (x >= least).astype(mine.dtype) << a
+        return bellman.write(tile, kept, mask & mine)
+
+    return bellman.visit_tiles(backups, visit, jnp.zeros_like(allowed))
+
+
+@jax.jit
+def first_action(mask: jax.Array) -> jax.Array:
+    """[N, R] int8, the lowest bit that is set in each mask."""
+    lowest = mask & (~mask + 1)
+    return jax.lax.population_count(lowest - 1).astype(jnp.int8)
 
 
 @functools.partial(jax.jit, donate_argnames=("negative_total",))
@@ -192,6 +172,7 @@ def only_action(policy: jax.Array, offered: jax.Array) -> jax.Array:
     return jnp.ones((), offered.dtype) << policy.astype(offered.dtype)
 
 
+@jax.jit
 def rounding(values: jax.Array) -> jax.Array:
     """[R] what a backup of [N, R] values may be off by, in their arithmetic."""
     return _ROUNDING * jnp.finfo(values.dtype).eps * (1 + jnp.abs(values).max(axis=0))

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core import bellman, certificate, cycles, rules
+from core import acceleration, bellman, certificate, cycles, rules
 from core.table import TransitionTable
 
 _FIRST_ITERATIONS = 200  # to look for a certificate where there may be none
 _MAX_ITERATIONS = 10_000_000
 _MAX_SWEEPS = 1_000_000
+_TIE = 8.0  # how much closer V is than actions that tie: errors must not tell them apart
 _FIRST_GUESS = 64.0  # expected steps, where no certificate tells
 _REFINEMENTS = 4
 _EXACT_COST = 2.0  # up to which S = V + r.M is as exact as V
@@ -44,6 +45,11 @@ class Problem:
     def num_nodes(self) -> int:
         """N."""
         return self.backups.offered.shape[0]
+
+    @property
+    def elements_a_cost(self) -> int:
+        """What sweeps for one cost go over, again and again."""
+        return self.num_nodes + 2 * acceleration.SLOTS * self.backups.feedback.shape[0]
 
     @property
     def dtype(self) -> Any:
@@ -138,30 +144,33 @@ def solve(
       costs: [R, K].
       tolerance: for the bound.
       max_sweeps: sweeps at most for V, and for usage.
-      start: V and minus the total usage, [N, R], to begin at; zeros if None.
+      start: V and minus the total usage of the feedback nodes, [F, R], to begin at; zeros if None.
       devices: to split the costs over, R a multiple of their number.
     """
     backups, dtype = problem.backups, problem.dtype
-    shape = (problem.num_nodes, len(costs))
+    shape = (backups.feedback.shape[0], len(costs))
     prices = np.ascontiguousarray(costs.T, dtype)
     offered = np.repeat(np.asarray(backups.offered)[:, None], len(costs), axis=1)
-    value, negative = (np.zeros(shape, dtype), np.zeros(shape, dtype)) if start is None else start
+    zeros = np.zeros(shape, dtype)
+    value_start, usage_start = (zeros, zeros) if start is None else start
     place = None
     if devices is not None:
         mesh = jax.sharding.Mesh(np.array(devices), ("costs",))
         place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "costs"))
         whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
         backups = jax.device_put(backups, whole)
-    prices, offered, value, negative = jax.device_put((prices, offered, value, negative), place)
+    prices, offered, value_start, usage_start = jax.device_put(
+        (prices, offered, value_start, usage_start), place
+    )
     ones, no_gain, gain = np.ones(prices.shape, dtype), dtype.type(0), dtype.type(1)
     proven = np.isfinite(problem.steps)
     target = tolerance / (4 * (problem.steps if proven else _FIRST_GUESS))
     iterations = np.zeros(len(costs), np.int32)
 
-    def maximize(values, allowed, gain_weight, prices, target, max_sweeps):
+    def maximize(start, allowed, gain_weight, prices, target, max_sweeps):
         return rules.maximize(
             backups,
-            values,
+            start,
             allowed,
             gain_weight,
             prices,
@@ -172,25 +181,20 @@ def solve(
 
     for _ in range(_REFINEMENTS):
         left = max_sweeps - int(iterations.max())
-        reached = maximize(value, offered, gain, prices, target / 2, left)
+        reached = maximize(value_start, offered, gain, prices, target / _TIE, left)
         value = reached.values
-        q = rules.action_values(backups, value, gain, prices)
-        tied = rules.tied_actions(backups.offered, q, target)
-        used = maximize(negative, tied, no_gain, ones, target, max_sweeps)
-        negative = used.values
-        choice = rules.choose(
-            backups.offered,
-            value,
-            q,
-            rules.action_values(backups, negative, no_gain, ones),
-            target,
-        )
+        tied = rules.greedy(backups, value, offered, gain, prices, dtype.type(target))
+        negative = maximize(usage_start, tied, no_gain, ones, target, max_sweeps).values
+        fewest = rules.greedy(backups, negative, tied, no_gain, ones, dtype.type(0))
+        policy = rules.first_action(fewest)
         iterations += np.asarray(reached.iterations)
-        defect = np.asarray(choice.defect, np.float64)
+        # Of its residual and of what a tie gives away.
+        defect = 2 * np.asarray(reached.change, np.float64) + target
+        defect += np.asarray(rules.rounding(value), np.float64)
         if proven:
             bound = problem.steps * defect
             break
-        weight = rules.price_certificate(backups, value, prices, choice.defect)
+        weight = rules.price_certificate(backups, value, prices, jnp.asarray(defect, dtype))
         bound = 4.0 * defect * np.asarray(weight, np.float64)
         free = (costs == 0).all(axis=1)
         if free.any() and not np.isfinite(bound[free]).all():
@@ -198,10 +202,11 @@ def solve(
         if (bound <= tolerance).all() or iterations.max() >= max_sweeps:
             break
         target /= 16.0
+        value_start, usage_start = value[backups.feedback], negative[backups.feedback]
 
     def follow(gain_weight, prices):
-        chosen = rules.only_action(choice.policy, backups.offered)
-        begin = jax.device_put(np.zeros(shape, dtype), place)
+        chosen = rules.only_action(policy, backups.offered)
+        begin = jax.device_put(zeros, place)
         return maximize(begin, chosen, gain_weight, prices, target, max_sweeps).values
 
     usage = []  # of each help but the last, to which the rest of the total belongs
@@ -212,7 +217,7 @@ def solve(
     success, usage = rules.split_usage(value, negative, tuple(usage), prices)
     if costs.max() > _EXACT_COST:  # S = V + r.M would lose the digits that r.M has more than S
         success = follow(gain, np.zeros(prices.shape, dtype))
-    return Block(costs, value, success, usage, choice.policy, bound, iterations)
+    return Block(costs, value, success, usage, policy, bound, iterations)
 
 
 def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> np.ndarray:

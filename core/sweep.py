@@ -10,8 +10,9 @@ import numpy as np
 from core import bellman, checks, rules, solver
 from core.evaluation import evaluate
 from core.table import TransitionTable
+from core.tangents import Known
 
-_CHUNK_ELEMENTS = 2**21  # nodes x costs solved at once: 16 MB of float64, what a cache may hold
+_CHUNK_ELEMENTS = 2**21  # of arrays swept at once: 16 MB of float64, what a cache may hold
 _MIN_CHUNK, _MAX_CHUNK = 16, 1024  # fewer costs than that waste each row that is gathered
 
 
@@ -151,25 +152,31 @@ def _to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.nda
 
 
 def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solution:
+    """Chunk by chunk: costs spread over all come first, and what lies between begins at theirs."""
     table, num_costs = problem.table, len(costs)
     share = 1 if devices is None else len(devices)
     if chunk is None:
-        fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.num_nodes)))
+        fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.elements_a_cost)))
         chunk = min(max(fitting, _MIN_CHUNK), _MAX_CHUNK)
     size = min(chunk, -(-num_costs // share)) * share
-    parts = []
-    for first in range(0, num_costs, size):
-        padded = costs[np.minimum(np.arange(first, first + size), num_costs - 1)]
+    parts, known = [], None
+    chunks = _chunks(costs, size)
+    for columns in chunks:
+        padded = np.resize(columns, size)
         block = solver.solve(
-            problem, padded, tolerance=tolerance, max_sweeps=max_iterations, devices=devices
+            problem,
+            costs[padded],
+            tolerance=tolerance,
+            max_sweeps=max_iterations,
+            start=None if known is None else known.start(costs[padded]),
+            devices=devices,
         )
+        if known is None and len(chunks) > 1:
+            known = Known.of(problem, block, range(columns.size))
         part = _to_states(problem, block)
         part.update(bound=block.bound[None], iterations=block.iterations[None])
-        parts.append({name: array[:, : num_costs - first] for name, array in part.items()})
-    if len(parts) == 1:
-        [states] = parts
-    else:
-        states = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
+        parts.append({name: array[:, : columns.size] for name, array in part.items()})
+    states = _side_by_side(parts, np.concatenate(chunks))
     [bound], [iterations] = states.pop("bound"), states.pop("iterations")
     return Solution(
         costs=costs,
@@ -181,6 +188,28 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
         iterations=iterations,
         period=np.zeros(num_costs, np.int32),
     )
+
+
+def _side_by_side(parts: list[dict[str, np.ndarray]], columns: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays [S, R, ...] whose columns are those of the parts, put where `columns` [R] says."""
+    if len(parts) == 1:
+        return parts[0]
+    place = np.argsort(columns)
+    return {
+        name: np.concatenate([part[name] for part in parts], axis=1).take(place, axis=1)
+        for name in parts[0]
+    }
+
+
+def _chunks(costs: np.ndarray, size: int) -> list[np.ndarray]:
+    """The columns of each chunk: `size` spread over all, then the others from least to most."""
+    order = np.lexsort(costs.T[::-1])
+    if order.size <= size:
+        return [np.arange(order.size)]
+    spread = np.linspace(0, order.size - 1, size).round().astype(int)
+    others = np.setdiff1d(np.arange(order.size), spread)
+    parts = np.split(others, range(size, others.size, size))
+    return [order[part] for part in (spread, *parts)]
 
 
 def _paper(problem, costs, action_success, *, discount, tolerance, max_iterations) -> Solution:

@@ -1,0 +1,125 @@
+"""Anderson acceleration of a fixed-point iteration, for many costs at once, each for itself.
+
+Of iterations y_j = G(x_j) with residuals f_j = y_j - x_j, the next step is taken from the average
+whose residual would be least if G were linear:
+
+  alpha = argmin |sum_j alpha_j f_j|  subject to  sum_j alpha_j = 1,    next x = sum_j alpha_j y_j
+
+over the last DEPTH + 1 iterations, by the normal equations (type II: Walker and Ni 2011; for value
+iteration Geist and Scherrer 2018). Because of the maximum in it G is only piecewise linear: a cost
+whose residual has grown forgets its past and takes the plain step, and one that has done so
+_STRIKES times goes on without.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+DEPTH = 3  # sweeps are saved up to here, and hardly any beyond
+SLOTS = DEPTH + 1
+_WORSE = 2.0  # growth of the residual, over the least since it last grew, that counts as a strike
+_STRIKES = 4
+_RIDGE = 64.0  # unit roundings added to the scaled normal equations
+
+
+class History(NamedTuple):
+    """The last SLOTS iterations of F values for R costs, in a ring."""
+
+    image: jax.Array  # [SLOTS, F, R] y
+    residual: jax.Array  # [SLOTS, F, R] f
+    gram: jax.Array  # [SLOTS, SLOTS, R] inner products of residuals
+    slot: jax.Array  # [] int32, to be written next
+    usable: jax.Array  # [R] int32, how many of the newest slots count
+    change: jax.Array  # [R] the largest residual of the last iteration
+    least: jax.Array  # [R] the least of those since the last strike
+    strikes: jax.Array  # [R] int32
+
+
+def begin(start: jax.Array, allowed: jax.Array) -> History:
+    """No history.
+
+    Args:
+      start: [F, R], for its shape and dtype.
+      allowed: [] bool; False leaves every step plain.
+    """
+    num_costs, dtype = start.shape[1], start.dtype
+    return History(
+        image=jnp.zeros((SLOTS, *start.shape), dtype),
+        residual=jnp.zeros((SLOTS, *start.shape), dtype),
+        gram=jnp.zeros((SLOTS, SLOTS, num_costs), dtype),
+        slot=jnp.int32(0),
+        usable=jnp.zeros(num_costs, jnp.int32),
+        change=jnp.full(num_costs, jnp.inf, dtype),
+        least=jnp.full(num_costs, jnp.inf, dtype),
+        strikes=jnp.where(allowed, 0, jnp.full(num_costs, _STRIKES, jnp.int32)),
+    )
+
+
+def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[History, jax.Array]:
+    """Takes in one iteration; the history, and the values [F, R] to go on from.
+
+    Args:
+      history: so far.
+      before: [F, R] x.
+      after: [F, R] y = G(x).
+    """
+    slot = history.slot
+    newest = after - before
+    residual = _put(history.residual, newest, slot)
+    image = _put(history.image, after, slot)
+    change = jnp.abs(newest).max(axis=0)
+    struck = change > _WORSE * history.least
+    strikes = history.strikes + struck
+    usable = jnp.where(struck | (strikes >= _STRIKES), 1, jnp.minimum(history.usable + 1, SLOTS))
+    row = jnp.stack([(residual[j] * newest).sum(axis=0) for j in range(SLOTS)])
+    gram = history.gram.at[slot].set(row).at[:, slot].set(row)
+    age = (slot - jnp.arange(SLOTS)) % SLOTS
+    alpha = _least_average(gram, age[:, None] < usable)
+    onward = sum(alpha[j] * image[j] for j in range(SLOTS))
+    history = History(
+        image=image,
+        residual=residual,
+        gram=gram,
+        slot=(slot + 1) % SLOTS,
+        usable=usable,
+        change=change,
+        least=jnp.where(struck, change, jnp.minimum(history.least, change)),
+        strikes=strikes,
+    )
+    return history, onward
+
+
+def _put(ring: jax.Array, values: jax.Array, slot: jax.Array) -> jax.Array:
+    """The ring with `values` in a slot; in a loop of one turn, for XLA then writes in place: fused
+    with what reads the ring next, the write would copy all of it."""
+    return jax.lax.fori_loop(
+        slot,
+        slot + 1,
+        lambda i, ring: jax.lax.dynamic_update_index_in_dim(ring, values, i, 0),
+        ring,
+    )
+
+
+def _least_average(gram: jax.Array, usable: jax.Array) -> jax.Array:
+    """[m, R] alpha that sum to one, over usable [m, R] columns, of least alpha gram alpha.
+
+    gram is [m, m, R]. alpha is along gram^-1 1: columns are scaled to length one, then it is
+    Gauss-Jordan elimination, the pivots in their order.
+    """
+    size = jnp.sqrt(jnp.diagonal(gram).T)
+    usable &= size > 0
+    scale = jnp.where(usable, 1.0 / jnp.where(usable, size, 1.0), 0.0)
+    ridge = _RIDGE * jnp.finfo(gram.dtype).eps
+    diagonal = jnp.where(usable, ridge, 1.0) * jnp.eye(SLOTS, dtype=gram.dtype)[..., None]
+
+    def eliminate(k, carry):
+        a, x = carry
+        factor = jnp.where(jnp.arange(SLOTS)[:, None] == k, 0.0, a[:, k] / a[k, k])
+        return a - factor[:, None] * a[k], x - factor * x[k]
+
+    a, x = jax.lax.fori_loop(
+        0, SLOTS, eliminate, (gram * scale * scale[:, None] + diagonal, scale / scale.max(axis=0))
+    )
+    z = scale * x / jnp.diagonal(a).T
+    return z / z.sum(axis=0)
