@@ -5,7 +5,7 @@ whose residual would be least if G were linear:
 
   alpha = argmin |sum_j alpha_j f_j|  subject to  sum_j alpha_j = 1,    next x = sum_j alpha_j y_j
 
-over the last DEPTH + 1 iterations, by the normal equations (type II: Walker and Ni 2011; for value
+over the last m iterations, by the normal equations (type II: Walker and Ni 2011; for value
 iteration Geist and Scherrer 2018). Because of the maximum in it G is only piecewise linear: a cost
 whose residual has grown forgets its past and takes the plain step, and one that has done so
 _STRIKES times goes on without.
@@ -16,19 +16,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-DEPTH = 3  # sweeps are saved up to here, and hardly any beyond
-SLOTS = DEPTH + 1
 _WORSE = 2.0  # growth of the residual, over the least since it last grew, that counts as a strike
 _STRIKES = 4
 _RIDGE = 64.0  # unit roundings added to the scaled normal equations
 
 
 class History(NamedTuple):
-    """The last SLOTS iterations of F values for R costs, in a ring."""
+    """The last m iterations of F values for R costs, in a ring."""
 
-    image: jax.Array  # [SLOTS, F, R] y
-    residual: jax.Array  # [SLOTS, F, R] f
-    gram: jax.Array  # [SLOTS, SLOTS, R] inner products of residuals
+    image: jax.Array  # [m, F, R] y
+    residual: jax.Array  # [m, F, R] f
+    gram: jax.Array  # [m, m, R] inner products of residuals
     slot: jax.Array  # [] int32, to be written next
     usable: jax.Array  # [R] int32, how many of the newest slots count
     change: jax.Array  # [R] the largest residual of the last iteration
@@ -36,18 +34,19 @@ class History(NamedTuple):
     strikes: jax.Array  # [R] int32
 
 
-def begin(start: jax.Array, allowed: jax.Array) -> History:
+def begin(start: jax.Array, size: int, allowed: jax.Array) -> History:
     """No history.
 
     Args:
       start: [F, R], for its shape and dtype.
+      size: m.
       allowed: [] bool; False leaves every step plain.
     """
     num_costs, dtype = start.shape[1], start.dtype
     return History(
-        image=jnp.zeros((SLOTS, *start.shape), dtype),
-        residual=jnp.zeros((SLOTS, *start.shape), dtype),
-        gram=jnp.zeros((SLOTS, SLOTS, num_costs), dtype),
+        image=jnp.zeros((size, *start.shape), dtype),
+        residual=jnp.zeros((size, *start.shape), dtype),
+        gram=jnp.zeros((size, size, num_costs), dtype),
         slot=jnp.int32(0),
         usable=jnp.zeros(num_costs, jnp.int32),
         change=jnp.full(num_costs, jnp.inf, dtype),
@@ -64,24 +63,24 @@ def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[Hist
       before: [F, R] x.
       after: [F, R] y = G(x).
     """
-    slot = history.slot
+    slot, size = history.slot, len(history.image)
     newest = after - before
     residual = _put(history.residual, newest, slot)
     image = _put(history.image, after, slot)
     change = jnp.abs(newest).max(axis=0)
     struck = change > _WORSE * history.least
     strikes = history.strikes + struck
-    usable = jnp.where(struck | (strikes >= _STRIKES), 1, jnp.minimum(history.usable + 1, SLOTS))
-    row = jnp.stack([(residual[j] * newest).sum(axis=0) for j in range(SLOTS)])
+    usable = jnp.where(struck | (strikes >= _STRIKES), 1, jnp.minimum(history.usable + 1, size))
+    row = jnp.stack([(residual[j] * newest).sum(axis=0) for j in range(size)])
     gram = history.gram.at[slot].set(row).at[:, slot].set(row)
-    age = (slot - jnp.arange(SLOTS)) % SLOTS
+    age = (slot - jnp.arange(size)) % size
     alpha = _least_average(gram, age[:, None] < usable)
-    onward = sum(alpha[j] * image[j] for j in range(SLOTS))
+    onward = sum(alpha[j] * image[j] for j in range(size))
     history = History(
         image=image,
         residual=residual,
         gram=gram,
-        slot=(slot + 1) % SLOTS,
+        slot=(slot + 1) % size,
         usable=usable,
         change=change,
         least=jnp.where(struck, change, jnp.minimum(history.least, change)),
@@ -107,19 +106,22 @@ def _least_average(gram: jax.Array, usable: jax.Array) -> jax.Array:
     gram is [m, m, R]. alpha is along gram^-1 1: columns are scaled to length one, then it is
     Gauss-Jordan elimination, the pivots in their order.
     """
-    size = jnp.sqrt(jnp.diagonal(gram).T)
-    usable &= size > 0
-    scale = jnp.where(usable, 1.0 / jnp.where(usable, size, 1.0), 0.0)
+    length = jnp.sqrt(jnp.diagonal(gram).T)
+    usable &= length > 0
+    scale = jnp.where(usable, 1.0 / jnp.where(usable, length, 1.0), 0.0)
     ridge = _RIDGE * jnp.finfo(gram.dtype).eps
-    diagonal = jnp.where(usable, ridge, 1.0) * jnp.eye(SLOTS, dtype=gram.dtype)[..., None]
+    diagonal = jnp.where(usable, ridge, 1.0) * jnp.eye(len(gram), dtype=gram.dtype)[..., None]
 
     def eliminate(k, carry):
         a, x = carry
-        factor = jnp.where(jnp.arange(SLOTS)[:, None] == k, 0.0, a[:, k] / a[k, k])
+        factor = jnp.where(jnp.arange(len(gram))[:, None] == k, 0.0, a[:, k] / a[k, k])
         return a - factor[:, None] * a[k], x - factor * x[k]
 
     a, x = jax.lax.fori_loop(
-        0, SLOTS, eliminate, (gram * scale * scale[:, None] + diagonal, scale / scale.max(axis=0))
+        0,
+        len(gram),
+        eliminate,
+        (gram * scale * scale[:, None] + diagonal, scale / scale.max(axis=0)),
     )
     z = scale * x / jnp.diagonal(a).T
     return z / z.sum(axis=0)

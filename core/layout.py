@@ -31,10 +31,9 @@ MAX_WIDTH = int(WIDTHS[-1])
 MAX_CLASSES = 6  # each is compiled apart, so there are as few as keep the padding low
 PADDING = 1.46  # slots an entry up to which classes are merged; tiles that are not full add to it
 MAX_SIGNATURES = 128  # more are first folded together, to keep the choice of classes fast
-TILE = 2, 64  # B at least and at most: small tiles keep the order, large ones save overhead
-TILES = 1024  # at least, where that leaves tiles of a size allowed
-TILE_OF_NO_ORDER = 128  # where more than _MUCH goes against any order
-_MUCH = 1 / 4  # of the probability
+TILE = 2, 128  # B at least and at most: small tiles keep the order, large ones save overhead
+TILES = 1024, 96  # roughly: where the order helps, and where it does not
+MUCH = 1 / 4  # of the probability: if more goes against the order, it does not help
 TILES_IN_WINDOW = 32  # fewer keep the order better, which saves sweeps, and cost padding
 SMALL = 512  # nodes; tables up to this size share compiled programs rather than save padding
 
@@ -137,9 +136,8 @@ def pack(
     else:
         widths, node_class = _choose_classes(signature, prob.size)
 
-    tile_size = int(np.clip(2 ** int(np.log2(max(nodes.rank.size / TILES, 1))), *TILE))
-    if against > _MUCH and not is_small:
-        tile_size = TILE_OF_NO_ORDER
+    tiles = TILES[bool(against > MUCH)]
+    tile_size = int(np.clip(2 ** int(np.log2(max(nodes.rank.size / tiles, 1))), *TILE))
     order = np.argsort(nodes.rank, kind="stable")
     window = np.empty(order.size, np.int64)
     window[order] = np.arange(order.size) // (tile_size * TILES_IN_WINDOW)

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from core import acceleration, bellman
 from core.bellman import Backups
 
-_BLOCK = 2, 3  # sweeps between two extrapolations: where feedback nodes are few, and where not
-_FEW = 1 / 8
+_FEW = 1 / 8  # of the nodes: so few feedback nodes are extrapolated at hardly any cost
+_BLOCK = 2, 3  # sweeps between two extrapolations: where they are few, and where not
+_HISTORY = 4, 3  # iterations that are remembered
 _MAX_PRICE_SWEEPS = 3000
 _ROUNDING = 16.0  # unit roundings per backup: a row sums at most 8 products a slot level
 
@@ -95,14 +96,15 @@ def maximize(
         return values, history, jnp.where(done, after, onward), iterations, sweeps
 
     num_costs = start.shape[1]
-    block = _BLOCK[start.shape[0] > _FEW * allowed.shape[0]]
+    many = start.shape[0] > _FEW * allowed.shape[0]
+    block = _BLOCK[many]
     zeros = jnp.zeros((allowed.shape[0], num_costs), start.dtype)
     values, history, _, iterations, sweeps = jax.lax.while_loop(
         lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
         body,
         (
             zeros,
-            acceleration.begin(start, extrapolate),
+            acceleration.begin(start, _HISTORY[many], extrapolate),
             start,
             jnp.zeros(num_costs, jnp.int32),
             jnp.int32(0),

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core import acceleration, bellman, certificate, cycles, rules
+from core import bellman, certificate, cycles, rules
 from core.table import TransitionTable
 
 _FIRST_ITERATIONS = 200  # to look for a certificate where there may be none
 _MAX_ITERATIONS = 10_000_000
 _MAX_SWEEPS = 1_000_000
 _TIE = 8.0  # how much closer V is than actions that tie: errors must not tell them apart
+_HISTORY = 6  # arrays of the feedback nodes' values, roughly
 _FIRST_GUESS = 64.0  # expected steps, where no certificate tells
 _REFINEMENTS = 4
 _EXACT_COST = 2.0  # up to which S = V + r.M is as exact as V
@@ -48,8 +49,8 @@ class Problem:
 
     @property
     def elements_a_cost(self) -> int:
-        """What sweeps for one cost go over, again and again."""
-        return self.num_nodes + 2 * acceleration.SLOTS * self.backups.feedback.shape[0]
+        """What the loops go over for one cost, again and again: values and their history."""
+        return self.num_nodes + _HISTORY * self.backups.feedback.shape[0]
 
     @property
     def dtype(self) -> Any:
