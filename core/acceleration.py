@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 _WORSE = 2.0  # growth of the residual, over the least since it last grew, that counts as a strike
 _STRIKES = 4
-_RIDGE = 64.0  # unit roundings added to the scaled normal equations
+_RIDGE = 2 / 3  # power of the unit rounding that is added to the diagonal of the normal equations:
+# far above what rounding does to them, lest it steer the step where residuals are all but parallel
 
 
 class History(NamedTuple):
@@ -109,7 +110,7 @@ def _least_average(gram: jax.Array, usable: jax.Array) -> jax.Array:
     length = jnp.sqrt(jnp.diagonal(gram).T)
     usable &= length > 0
     scale = jnp.where(usable, 1.0 / jnp.where(usable, length, 1.0), 0.0)
-    ridge = _RIDGE * jnp.finfo(gram.dtype).eps
+    ridge = float(jnp.finfo(gram.dtype).eps) ** _RIDGE
     diagonal = jnp.where(usable, ridge, 1.0) * jnp.eye(len(gram), dtype=gram.dtype)[..., None]
 
     def eliminate(k, carry):

@@ -1,0 +1,115 @@
+"""What the loops rely on: feedback nodes, residuals, and where new costs begin."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from core import bellman, rules, solver
+from core.table import TransitionTable
+from core.tangents import Known
+from experiments import instances
+
+COSTS = np.array([[0.003], [0.1], [0.7]])
+
+
+def prepared(family, num_states, discount=0.97, num_helps=1):
+    instance = instances.FAMILIES[family](num_states, 1, num_helps)
+    table = TransitionTable.from_arrays(**instance.table_arguments())
+    return solver.prepare(table, discount, np.dtype(np.float64))
+
+
+def all_allowed(problem, num_costs):
+    return jnp.repeat(jnp.asarray(problem.backups.offered)[:, None], num_costs, axis=1)
+
+
+@pytest.fixture(autouse=True)
+def _wide():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("family", "num_states"), [("layered", 100), ("layered", 1500), ("skewed", 1500)]
+)
+def test_a_sweep_is_a_function_of_the_feedback_nodes(family, num_states):
+    problem = prepared(family, num_states)
+    backups, rng = problem.backups, np.random.default_rng(0)
+
+    def update(tile, values):
+        return sum(bellman.expectation(tile, values))
+
+    sweep = jax.jit(lambda values: bellman.sweep(backups, update, values))
+    one, other = rng.random((2, problem.num_nodes, len(COSTS)))
+    feedback = np.asarray(backups.feedback)
+    other[feedback] = one[feedback]
+    np.testing.assert_array_equal(sweep(jnp.asarray(one)), sweep(jnp.asarray(other)))
+    if num_states > 512:  # and of all of them, where they are not simply all nodes
+        for node in feedback[:: max(1, feedback.size // 8)]:
+            changed = one.copy()
+            changed[node] += 1.0
+            assert (sweep(jnp.asarray(changed)) != sweep(jnp.asarray(one))).any()
+
+
+def test_few_nodes_of_a_layered_table_are_feedback():
+    backups = prepared("layered", 20_000).backups
+    assert backups.feedback.size < 0.15 * backups.offered.size
+
+
+@pytest.mark.parametrize("family", ["layered", "random"])
+@pytest.mark.parametrize("max_sweeps", [3, 7, 1000])
+def test_the_last_change_bounds_the_residual(family, max_sweeps):
+    problem = prepared(family, 1500)
+    prices, allowed = jnp.asarray(COSTS.T), all_allowed(problem, len(COSTS))
+    reached = rules.maximize(
+        problem.backups,
+        jnp.zeros((problem.backups.feedback.size, len(COSTS))),
+        allowed,
+        1.0,
+        prices,
+        target=1e-9,
+        max_sweeps=max_sweeps,
+        extrapolate=True,
+    )
+    rows = problem.backups
+
+    def visit(tile, carry):
+        q = bellman.backup(tile, reached.values, 1.0, prices)
+        best = bellman.best_allowed(q, bellman.own(tile, rows.offered)[:, None])
+        return bellman.write(tile, carry, best)
+
+    again = bellman.visit_tiles(rows, visit, jnp.zeros_like(reached.values))
+    residual = np.abs(again - reached.values).max(axis=0)
+    assert (residual <= np.asarray(reached.change) + 1e-15).all()
+    assert (np.asarray(reached.iterations) <= max_sweeps).all()
+    assert max_sweeps < 1000 or (np.asarray(reached.change) <= 1e-9).all()
+
+
+@pytest.mark.parametrize("num_helps", [1, 2])
+def test_new_costs_begin_below_their_values_and_near_them(num_helps):
+    problem = prepared("layered", 1500, num_helps=num_helps)
+    rng = np.random.default_rng(3)
+    known_costs = np.sort(10.0 ** rng.uniform(-3, 0, (12, num_helps)), axis=0)
+    costs = known_costs[3:9] * rng.uniform(0.9, 1.1, (6, num_helps))
+    first = solver.solve(problem, known_costs, tolerance=1e-10)
+    known = Known.of(problem, first, range(12))
+    value, negative = known.start(costs)
+    solved = solver.solve(problem, costs, tolerance=1e-10)
+    best = np.asarray(solved.value)[np.asarray(problem.backups.feedback)]
+    assert (value <= best + 1e-9).all()
+    assert np.abs(value - best).max() < 0.05 < np.abs(best).max()
+    warm = solver.solve(problem, costs, tolerance=1e-10, start=(value, negative))
+    np.testing.assert_allclose(warm.value, solved.value, atol=2e-10)
+    np.testing.assert_array_equal(warm.policy, solved.policy)
+    assert warm.iterations.max() < solved.iterations.max()
+
+
+def test_known_costs_begin_where_they_end():
+    problem = prepared("layered", 1500)
+    solved = solver.solve(problem, COSTS, tolerance=1e-10)
+    known = Known.of(problem, solved, range(3))
+    value, _ = known.start(COSTS)
+    best = np.asarray(solved.value)[np.asarray(problem.backups.feedback)]
+    np.testing.assert_allclose(value, best, atol=1e-9)
+    both = known.and_others(Known.of(problem, solved, [1]))
+    assert both.value.shape[1] == both.usage.shape[2] == len(both.costs) == 4
