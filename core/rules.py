@@ -22,6 +22,7 @@ from core.bellman import Backups
 _FEW = 1 / 8  # of the nodes: so few feedback nodes are extrapolated at hardly any cost
 _BLOCK = 2, 3  # sweeps between two extrapolations: where they are few, and where not
 _HISTORY = 4, 3  # iterations that are remembered
+_NOISE = 1 / 4  # of the largest rounding there can be: what is left of a change in the end
 _MAX_PRICE_SWEEPS = 3000
 _ROUNDING = 16.0  # unit roundings per backup: a row sums at most 8 products a slot level
 
@@ -90,7 +91,7 @@ def maximize(
         values, before, after = jax.lax.fori_loop(0, 2, part, (values, onward, onward))
         history, onward = acceleration.advance(history, before, after)
         sweeps += count
-        done = history.change <= jnp.maximum(target, rounding(after))
+        done = history.change <= jnp.maximum(target, _NOISE * rounding(after))
         iterations = jnp.where(done & (iterations == 0), sweeps, iterations)
         iterations = jnp.where(done, iterations, 0)
         return values, history, jnp.where(done, after, onward), iterations, sweeps
