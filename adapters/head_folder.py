@@ -7,7 +7,6 @@ numbers.npz                 where the head reads numbers beside the text
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,12 @@ from numpy.typing import ArrayLike
 
 from adapters import numbers as numbers_lib
 from adapters.encoder import Encoder
+from adapters.json_file import read_json
 from adapters.numbers import Numbers
 from models.heads import Head, HeadConfig
 from models.lookup import StoredHead
 from models.model_folder import fingerprint
 
-VERSION = 1
 HEAD, BACKBONE = "head.safetensors", "backbone"
 
 
@@ -74,26 +73,3 @@ def load(folder: str | os.PathLike, name: str, fields: Mapping[str, type]) -> He
     for part in (HEAD, name, *([numbers_lib.NAME] if numbers else [])):
         digest.update((folder / part).read_bytes())
     return HeadFolder(values, head.config, StoredHead(head), encoder, digest.hexdigest(), numbers)
-
-
-def read_json(path: Path, fields: Mapping[str, type]) -> dict[str, Any]:
-    """The object in a file, with "version": 1.
-
-    Raises:
-      OSError: there is no such file.
-      ValueError: it is no object, of another version, or lacks a field of its type; names it.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: holds a {type(values).__name__}, expected an object")
-    if (version := values.get("version")) != VERSION:
-        raise ValueError(f"{path}: version is {version!r}, expected {VERSION}")
-    for field, kind in fields.items():
-        if not isinstance(values.get(field), kind):
-            raise ValueError(
-                f"{path}: {field} is {values.get(field)!r}, expected a {kind.__name__}"
-            )
-    return values

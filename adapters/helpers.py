@@ -78,16 +78,27 @@ class Never(Always):
     help: int = dataclasses.field(default=0, init=False)
 
 
-class Watching:
-    """Decides as another helper does, and keeps the states in which it was asked.
+class Watch:
+    """Keeps the states in which helpers are asked.
 
     Attributes:
       met: the states by their keys.
     """
 
+    def __init__(self):
+        """Keeps none yet."""
+        self.met: dict[str, State] = {}
+        self._watched: dict[int, _Watched] = {}
+
+    def over(self, helper: Helper) -> Helper:
+        """Decides as `helper`, and is watched; the same one for the same helper, as those of one
+        helper are asked together."""
+        return self._watched.setdefault(id(helper), _Watched(helper, self.met))
+
+
+class _Watched:
     def __init__(self, helper: Helper, met: dict[str, State]):
-        """Wraps `helper`; `met` may be shared."""
-        self._helper, self.met = helper, met
+        self._helper, self._met = helper, met
 
     def decide(
         self,
@@ -95,7 +106,6 @@ class Watching:
         calls_left: Sequence[Sequence[int]] | None,
         seeds: Sequence[int],
     ) -> list[Decision]:
-        """As the helper."""
         for state in states:
-            self.met.setdefault(state.key, state)
+            self._met.setdefault(state.key, state)
         return self._helper.decide(states, calls_left, seeds)

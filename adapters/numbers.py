@@ -1,16 +1,15 @@
 """Numbers beside the text of a state: the general ones of logs, and those of the user's own."""
 
 import hashlib
-import importlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from adapters.imported import imported
 from adapters.logs import features
 from adapters.logs.features import TextFeatures
 from core import archive
@@ -35,7 +34,7 @@ class Numbers:
           ValueError: there is none of that name.
         """
         self.texts, self.own = texts, own
-        self._function = None if own is None else _imported(own)
+        self._function = None if own is None else imported(own)
 
     @classmethod
     def fit(
@@ -94,11 +93,3 @@ def fingerprint(folder: str | os.PathLike, names: Iterable[str]) -> str:
     for name in names:
         digest.update((Path(folder) / name).read_bytes())
     return digest.hexdigest()
-
-
-def _imported(name: str) -> Callable[[list[str]], ArrayLike]:
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name!r} is no MODULE:FUNCTION: {error}") from error

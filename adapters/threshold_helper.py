@@ -4,6 +4,7 @@ A plan in between two thresholds is met by a mixture: a share of the episodes ta
 each for all of its turns; `for_episode` draws for one episode.
 """
 
+import abc
 import copy
 from collections.abc import Sequence
 from typing import Any, Self
@@ -14,7 +15,7 @@ from adapters import seeds as seeds_lib
 from adapters.protocols import Decision, State
 
 
-class ThresholdHelper:
+class ThresholdHelper(abc.ABC):
     """An `adapters.protocols.Helper`; a state that was seen before costs nothing.
 
     Those who inherit say what the margins of texts are.
@@ -104,9 +105,9 @@ class ThresholdHelper:
         rows = [self._known[state.key] for state in states]
         return np.array(rows, np.float32).reshape(len(rows), len(self.helps))
 
+    @abc.abstractmethod
     def margins_of(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [N, K] of states by their texts."""
-        raise NotImplementedError
 
     def decide(
         self,

@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adapters import numbers as numbers_lib
+from adapters.json_file import VERSION, read_json
 from adapters.numbers import Numbers
 from adapters.threshold_helper import ThresholdHelper
 from adapters.trees import FIELDS, Trees
 from core import archive
+from models.atomic_file import write_bytes
 
 NAME, ARRAYS = "trees.json", "trees.npz"
 _KIND, _VERSION = "trees", 1
@@ -71,7 +73,7 @@ class TreeHelper(ThresholdHelper):
             them; names it.
         """
         folder = Path(folder)
-        values = _read_values(folder / NAME)
+        values = read_json(folder / NAME, _FIELDS)
         path = folder / ARRAYS
         try:
             trees = Trees.of_arrays(archive.read(path, _KIND, _VERSION, FIELDS))
@@ -105,21 +107,5 @@ def save(folder: str | os.PathLike, numbers: Numbers, trees: Trees, values: dict
     folder.mkdir(parents=True, exist_ok=True)
     archive.write(folder / ARRAYS, _KIND, _VERSION, trees.arrays())
     numbers.save(folder)
-    text = json.dumps({"version": _VERSION} | values, indent=1, allow_nan=False) + "\n"
-    partial = folder / f".{NAME}.tmp"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / NAME)
-
-
-def _read_values(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(values, dict) or values.get("version") != _VERSION:
-        raise ValueError(f"{path}: expected an object of version {_VERSION}")
-    for field, kind in _FIELDS.items():
-        if not isinstance(values.get(field), kind):
-            found = values.get(field)
-            raise ValueError(f"{path}: {field} is {found!r}, expected a {kind.__name__}")
-    return values
+    text = json.dumps({"version": VERSION} | values, indent=1, allow_nan=False) + "\n"
+    write_bytes(folder / NAME, text.encode())

@@ -1,9 +1,7 @@
 """A small language model from the texts of states: what `experiments.train_backbone` does."""
 
-import collections
 import dataclasses
 import pathlib
-import statistics
 import tempfile
 from collections.abc import Sequence
 
@@ -11,8 +9,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from experiments.progress import Progress
 from experiments.run_files import check_settings
+from experiments.shown_training import train_shown
 from models import convert
 from models import tokenizer as tokenizer_lib
 from models.config import LlamaConfig
@@ -20,11 +18,9 @@ from models.documents import Document, masked_document
 from models.llama import Llama
 from models.losses import NextToken
 from models.packing import Packing
-from models.training import Report, train
 from models.training_config import TrainingConfig
 
 _WARMUP, _DECAY = 0.08, 0.1
-_RECENT = 20  # steps whose mean loss is shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +131,4 @@ def _train(model: Llama, packing: Packing, steps: int, rate: float, folder: path
         weight_decay=_DECAY,
         checkpoint_every=200,
     )
-    progress, recent = None, collections.deque(maxlen=_RECENT)
-
-    def show(report: Report) -> None:
-        nonlocal progress
-        progress = progress or Progress("steps", steps - report.step + 1)
-        recent.append(report.loss)
-        progress.add(lambda: f"loss {statistics.fmean(recent):.4f}")
-
-    train(model, packing, NextToken(), config, folder=folder, on_step=show)
-    if progress is not None:
-        progress.end(f"loss {statistics.fmean(recent):.4f}")
+    train_shown(model, packing, NextToken(), config, folder)

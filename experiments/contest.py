@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from adapters.episodes import Episode, Played, TaskWise, play
-from adapters.helpers import Always, Never, Watching
+from adapters.helpers import Always, Never, Watch
 from adapters.interventions import ByActor
 from adapters.memo import Memoised
 from adapters.prm_helper import judge
@@ -152,16 +152,14 @@ class Contest:
 
     def states(self, jobs: Sequence[Job]) -> list[State]:
         """The states in which the jobs ask their helpers; jobs are played as if none restarts."""
-        met: dict[str, State] = {}
-        watching: dict[int, Watching] = {}  # one a helper: episodes of one are asked together
+        watch = Watch()
 
         def watched(job: Job) -> Episode:
             episode = self._episode(job)
-            helper = watching.setdefault(id(episode.helper), Watching(episode.helper, met))
-            return dataclasses.replace(episode, helper=helper)
+            return dataclasses.replace(episode, helper=watch.over(episode.helper))
 
         collections.deque(self._play(jobs, watched), maxlen=0)
-        return list(met.values())
+        return list(watch.met.values())
 
     def _restart(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """Plays each task alone, and those that need it again, with help at every turn."""

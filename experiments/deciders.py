@@ -23,12 +23,12 @@ from experiments.players import make
 class Deciders:
     """The helpers of conditions; what is loaded is loaded once."""
 
-    def __init__(self, num_helps: int, actor: Actor | None = None):
+    def __init__(self, num_helps: int, actor: Actor):
         """Loads nothing yet.
 
         Args:
           num_helps: K.
-          actor: the base actor, for helpers that read its replies; None where none does.
+          actor: the base actor, for helpers that read its replies.
         """
         self._num_helps, self._actor = num_helps, actor
         self._proposals: Proposals | None = None
@@ -83,7 +83,7 @@ class Deciders:
         return found if value is None else found.at(value)
 
     def _with_replies(self, helper: Any) -> Any:
-        if not helper.style.endswith(REPLY) or self._actor is None:
+        if not helper.style.endswith(REPLY):
             return helper
         if self._proposals is None:
             self._proposals = Proposals(self._actor)

@@ -25,7 +25,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from adapters.episodes import Episode, play
-from adapters.helpers import Watching
+from adapters.helpers import Watch
 from adapters.prm import PRM
 from adapters.proposals import REPLY, Proposals
 from adapters.protocols import State
@@ -87,13 +87,13 @@ def _examine() -> dict[str, Any]:
     conditions = conditions_lib.read(_CONDITIONS.value, len(_INTERVENTION.value))
     with Players(world, _servers()) as players:
         looker = _Looker(players)
-        watched = [looker.watch(one, tasks, prms[0]) for one in conditions if _wanted(one)]
-        alone = [(looker.alone(val_tasks, one), looker.alone(tasks, one)) for one in prms]
+        watched = [looker.watch(one, tasks, prms[:1])[0] for one in conditions if _wanted(one)]
+        alone = [looker.watch(Condition("never", "0%"), some, prms) for some in (val_tasks, tasks)]
     p = {key: value for one in watched for key, value in one.p.items()}
     here = dict(task_type=_TYPE.value, intervention=_LABEL.value)
     regulated = [
         here | dict(reads=one.style) | self_regulation(test.episodes, test.p, threshold(val))
-        for one, (val, test) in zip(prms, alone, strict=True)
+        for one, val, test in zip(prms, *alone, strict=True)
     ]
     return {
         "version": 1,
@@ -116,20 +116,15 @@ class _Looker:
             players.intervention(name, self._actor, _ACTOR.value) for name in _INTERVENTION.value
         ]
 
-    def alone(self, tasks: Sequence[str], prm: PRM) -> Watched:
-        """The base actor without help."""
-        return self.watch(Condition("never", "0%"), tasks, prm)
-
-    def watch(self, condition: Condition, tasks: Sequence[str], prm: PRM) -> Watched:
-        """The tasks under a condition, and p(s) of a process reward model."""
+    def watch(
+        self, condition: Condition, tasks: Sequence[str], prms: Sequence[PRM]
+    ) -> list[Watched]:
+        """The tasks under a condition, with p(s) of each process reward model."""
         deciders, dial = Deciders(len(self._helps), self._actor), _dial(condition)
-        met: dict[str, State] = {}
-        watching: dict[int, Watching] = {}  # one a helper: episodes of one are asked together
-        episodes = []
+        watch, episodes = Watch(), []
         for task in tasks:
             seed = derive(_SEED.value, task, 0)
-            helper = deciders.helper(condition, dial, seed)
-            helper = watching.setdefault(id(helper), Watching(helper, met))
+            helper = watch.over(deciders.helper(condition, dial, seed))
             episodes.append(Episode(name=task, task=task, helper=helper, seed=seed))
         found: dict[str, list[Step]] = {}
         played = play(self._world, self._actor, self._helps, episodes, style=None, batch=256)
@@ -137,17 +132,15 @@ class _Looker:
             if over.error is not None:
                 raise ValueError(f"task {over.episode.name}: {over.error}")
             found[over.episode.task] = over.steps
-        states = list(met.values())
+        states = list(watch.met.values())
         reasons = {}
         if condition.method == "helper":
             reasons = _reasons(deciders.judge(condition), states)
-        return Watched(
-            condition.method,
-            condition.setting,
-            {task: found[task] for task in tasks},
-            reasons,
-            self._p(prm, states),
-        )
+        ordered = {task: found[task] for task in tasks}
+        return [
+            Watched(condition.method, condition.setting, ordered, reasons, self._p(prm, states))
+            for prm in prms
+        ]
 
     def _p(self, prm: PRM, states: Sequence[State]) -> dict[str, float]:
         """p(s) by state key."""

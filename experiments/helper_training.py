@@ -18,7 +18,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from adapters.head_folder import BACKBONE, HEAD, VERSION, read_json
+from adapters.head_folder import BACKBONE, HEAD
+from adapters.json_file import VERSION, read_json
 from adapters.labels import Labels
 from adapters.logs.texts import players
 from adapters.model_helper import NAME

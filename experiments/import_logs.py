@@ -25,7 +25,6 @@ is of the base model, the others are of the helps.
 """
 
 import contextlib
-import importlib
 import pathlib
 import sys
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from typing import Any
 
 from absl import app, flags
 
+from adapters.imported import imported
 from adapters.logs.decisions import ByField, ByFile, ByModel, Rule, named
 from adapters.logs.fields import Fields
 from adapters.logs.importing import Imported, import_logs
@@ -221,12 +221,9 @@ def _splits() -> Splits:
 def _key() -> Callable[[Prefix], str] | None:
     if _STATE_KEY.value is None:
         return None
-    module, _, name = _STATE_KEY.value.partition(":")
-    if not module or not name:
-        raise ValueError(f"--state_key: {_STATE_KEY.value!r}, expected MODULE:FUNCTION")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        return imported(_STATE_KEY.value)
+    except ValueError as error:
         raise ValueError(f"--state_key: {error}") from error
 
 

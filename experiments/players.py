@@ -21,11 +21,11 @@ scorer        prm:FOLDER                what experiments.train_prm --action made
 
 import contextlib
 import dataclasses
-import importlib
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from adapters.imported import imported
 from adapters.interventions import ByActor
 from adapters.logs.replay import ReplayWorld
 from adapters.memo import Memoised
@@ -298,8 +298,4 @@ def make(name: str, *arguments: Any) -> Any:
         raise ValueError(
             f"{name!r} is none of {known}, openai:MODEL, llama:FOLDER or MODULE:FUNCTION"
         )
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{name!r}: {error}") from error
-    return found(*arguments)
+    return imported(name)(*arguments)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
-from adapters.head_folder import BACKBONE, HEAD, VERSION
+from adapters.head_folder import BACKBONE, HEAD
+from adapters.json_file import VERSION
 from adapters.prm import NAME, Calibration, calibration_json
 from adapters.prm_data import Outcomes, Reading, read_outcomes
 from adapters.proposals import REPLY

@@ -13,11 +13,9 @@ if it goes further. With head they are those of the texts that are passed over o
 another one begins with costs nothing.
 """
 
-import collections
 import dataclasses
 import pathlib
 import shutil
-import statistics
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -27,7 +25,7 @@ from flax import nnx
 
 from adapters.encoder import Encoder
 from experiments import stored_states
-from experiments.progress import Progress
+from experiments.shown_training import train_shown
 from models import convert, lora
 from models.documents import Limit
 from models.heads import Head, HeadConfig, HeadedLlama
@@ -38,7 +36,6 @@ from models.model_folder import TOKENIZER_FILES, atomic_folder
 from models.packing import Packing
 from models.prefixes import Reads, chains, prefix_documents
 from models.tokenizer import Tokenizer
-from models.training import Report, train
 from models.training_config import TrainingConfig
 
 _TOKENS = {"full": 400_000, "lora": 400_000, "head": 2_000_000}
@@ -46,7 +43,6 @@ _RATES = {"full": 1e-3, "lora": 1e-3, "head": 3e-3}
 # With --tune=head: updates, how often each text is read in them, and reads at most in all.
 _HEAD_STEPS, _HEAD_TIMES, _HEAD_READS = 300, 40, 10_000_000
 _WARMUP = 0.05  # share of the steps
-_RECENT = 20  # steps whose mean loss is shown
 _AT_ONCE = 4096  # texts that are tokenised together
 
 
@@ -294,14 +290,4 @@ def _train(
     what = "stored texts" if tuning.tune == "head" else "tokens"
     times = steps / packing.batches_per_epoch
     print(f"{tokens:,} {what}, each {times:.2f} times, in {steps:,} steps", flush=True)
-    progress, recent = None, collections.deque(maxlen=_RECENT)
-
-    def show(report: Report) -> None:
-        nonlocal progress
-        progress = progress or Progress("steps", steps - report.step + 1)
-        recent.append(report.loss)
-        progress.add(lambda: f"loss {statistics.fmean(recent):.4f}")
-
-    train(model, packing, loss, config, folder=folder, on_step=show)
-    if progress is not None:
-        progress.end(f"loss {statistics.fmean(recent):.4f}")
+    train_shown(model, packing, loss, config, folder)

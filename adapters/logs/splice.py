@@ -24,6 +24,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from adapters.gaps import MORE
 from adapters.logs.log import Log, LoggedTurn, Problem
 from adapters.logs.splits import Splits
@@ -270,15 +272,7 @@ def _by_task(
             problems.append(Problem(log.where, "no solving turn", text))
         else:
             turns = tuple(_clipped(turn, max_chars) for turn in log.turns)
-            found[log.task] = Log(
-                task=log.task,
-                trial=log.trial,
-                prompt=log.prompt,
-                turns=turns,
-                reward=log.reward,
-                success=log.success,
-                where=log.where,
-            )
+            found[log.task] = structs.replace(log, turns=turns)
     return found
 
 
@@ -310,14 +304,8 @@ def _solving_turn(log: Log) -> int | None:
 
 
 def _clipped(turn: LoggedTurn, max_chars: int) -> LoggedTurn:
-    return LoggedTurn(
+    return structs.replace(
+        turn,
         action=one_line(turn.action, max_chars),
         observation=one_line(turn.observation, max_chars),
-        reward=turn.reward,
-        actor=turn.actor,
-        invalid=turn.invalid,
-        seconds=turn.seconds,
-        input_tokens=turn.input_tokens,
-        output_tokens=turn.output_tokens,
-        cost=turn.cost,
     )

@@ -231,7 +231,7 @@ class _Pair:
             needs.append(f"plan-{self._key}")
         needs = tuple(dict.fromkeys(needs))
         name = f"helper-{variant}-{self._key}"
-        seconds = self._scale.tokens / 5000
+        seconds = 20 if self._scale.tune_helper == "head" else self._scale.tokens / 5000
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
     def _variant(self, variant: str) -> list[Stage]:

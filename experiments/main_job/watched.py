@@ -9,8 +9,7 @@ import numpy as np
 
 from adapters.step import Step
 from experiments.statistics import by_task, interval, resampled
-from models import thresholds as models_thresholds
-from models.thresholds import difficulty, judge
+from models import thresholds
 
 _CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
 
@@ -81,9 +80,9 @@ def self_regulation(alone: Episodes, p: Mapping[str, float], threshold: float) -
     Returns:
       Accuracy, precision and recall with 95% intervals over tasks; None where nothing is shared.
     """
-    hard = difficulty(_scores(alone, p))
+    hard = thresholds.difficulty(_scores(alone, p))
     wins = np.array([_won(steps) for steps in alone.values()])
-    found, goes_on, tasks = judge(threshold, hard, wins), hard <= threshold, list(alone)
+    found, goes_on, tasks = thresholds.judge(threshold, hard, wins), hard <= threshold, list(alone)
     return {
         "tasks": len(tasks),
         "success": float(wins.mean()),
@@ -96,8 +95,8 @@ def self_regulation(alone: Episodes, p: Mapping[str, float], threshold: float) -
 
 def threshold(alone: Watched) -> float:
     """On 1 - p(s): at which stopping is right most often in these episodes of the base actor."""
-    hard = difficulty(_scores(alone.episodes, alone.p))
-    return models_thresholds.self_regulation(
+    hard = thresholds.difficulty(_scores(alone.episodes, alone.p))
+    return thresholds.self_regulation(
         hard, [_won(steps) for steps in alone.episodes.values()]
     ).threshold
 

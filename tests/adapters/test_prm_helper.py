@@ -1,5 +1,7 @@
 """Thresholds on 1 - p(s): where help is asked for, and which tasks are begun again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,11 @@ from adapters.episodes import Episode, TaskWise, play
 from adapters.helpers import Never
 from adapters.interventions import ByActor
 from adapters.prm_helper import PRMHelper, judge
+from adapters.proposals import REPLY
 from adapters.recorded import RecordedState
 from adapters.taskwise import restart
 from tests.adapters import doors
+from tests.adapters.small_rollouts import turns
 
 
 class Model:
@@ -116,3 +120,16 @@ def test_recorded_states_have_one_style():
 def test_what_makes_no_sense_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         PRMHelper(Model(), **given)
+
+
+def test_a_whole_task_is_judged_by_what_the_base_actor_replied():
+    class ByReply(Model):
+        style = "compact" + REPLY
+
+        def probabilities(self, texts):
+            return np.array([[float(not text.endswith("give up")), 0.5] for text in texts])
+
+    steps = turns("one", "t", ["hall", "attic"], [0, 0], "failure")
+    helper = PRMHelper(ByReply(), 0.5)
+    assert judge(helper, steps) == 0
+    assert judge(helper, [steps[0], dataclasses.replace(steps[1], raw="give up")]) == 1
