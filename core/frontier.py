@@ -33,7 +33,8 @@ class Frontier:
       success: [V] expected success, ascending.
       policy: [V, S] int8.
       gap: no policy's success is further than this above the curve; true also when stopped early.
-      complete: whether there are no further vertices, as far as 1e-9 of success can tell.
+      complete: whether there are no further vertices, as far as 1e-9 of success, or a tenth of the
+        gap asked for, can tell.
     """
 
     cost: np.ndarray

@@ -136,7 +136,7 @@ def pack(
     else:
         widths, node_class = _choose_classes(signature, prob.size)
 
-    tiles = TILES[bool(against > MUCH)]
+    tiles = TILES[bool(against > MUCH) and not is_small]
     tile_size = int(np.clip(2 ** int(np.log2(max(nodes.rank.size / tiles, 1))), *TILE))
     order = np.argsort(nodes.rank, kind="stable")
     window = np.empty(order.size, np.int64)
