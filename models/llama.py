@@ -204,7 +204,10 @@ class Llama(nnx.Module):
         x = jnp.take(embedding, tokens, axis=0).astype(self.execution.dtype or embedding.dtype)
         x = constrain(x, self.execution.mesh, BATCH, None, None)
         frequencies = self.config.rope.frequencies(self.config.head_dim)
-        return x, *rope_lib.angles(positions[:, None], frequencies)
+        cos, sin = rope_lib.angles(positions[:, None], frequencies)
+        if x.dtype == jnp.float32:  # as on CPUs; elsewhere no float32 product is wanted
+            cos, sin = rope_lib.computed_once(cos), rope_lib.computed_once(sin)
+        return x, cos, sin
 
 
 def positions_of(tokens: jax.Array, segments: jax.Array | None) -> jax.Array:

@@ -137,6 +137,16 @@ def angles(positions: jax.Array, frequencies: np.ndarray) -> tuple[jax.Array, ja
     return jnp.cos(angle), jnp.sin(angle)
 
 
+def computed_once(x: jax.Array) -> jax.Array:
+    """x [..., n] as it is, but from memory.
+
+    XLA:CPU computes cosines anew in each of the many loops that read them, a quarter of a forward
+    pass. It does not fuse products, so x is multiplied by one.
+    """
+    one = jnp.eye(x.shape[-1], dtype=x.dtype)
+    return jnp.matmul(x.reshape(-1, x.shape[-1]), one, precision="highest").reshape(x.shape)
+
+
 def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Turns every pair (x[i], x[i + h/2]) by its angle; float32 inside, x's dtype outside.
 

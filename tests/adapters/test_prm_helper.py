@@ -130,6 +130,6 @@ def test_a_whole_task_is_judged_by_what_the_base_actor_replied():
             return np.array([[float(not text.endswith("give up")), 0.5] for text in texts])
 
     steps = turns("one", "t", ["hall", "attic"], [0, 0], "failure")
-    helper = PRMHelper(ByReply(), 0.5)
-    assert judge(helper, steps) == 0
-    assert judge(helper, [steps[0], dataclasses.replace(steps[1], raw="give up")]) == 1
+    given_up = [steps[0], dataclasses.replace(steps[1], raw="give up")]
+    assert judge(PRMHelper(ByReply(), 0.5), steps) == 0
+    assert judge(PRMHelper(ByReply(), 0.5), given_up) == 1

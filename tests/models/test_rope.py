@@ -2,12 +2,13 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.rope import DefaultRope, Llama3Rope, angles, rotate
+from models.rope import DefaultRope, Llama3Rope, angles, computed_once, rotate
 
 
 def test_default_frequencies_by_hand():
@@ -64,3 +65,8 @@ def test_half_precision_is_rotated_in_float32():
     wide = rotate(jnp.asarray(x, jnp.bfloat16).astype(jnp.float32), cos, sin)
     assert narrow.dtype == jnp.bfloat16
     np.testing.assert_array_equal(narrow, wide.astype(jnp.bfloat16))
+
+
+def test_what_is_computed_once_is_the_same_to_the_last_bit():
+    x = jax.random.normal(jax.random.key(0), (3, 1, 5, 16))
+    np.testing.assert_array_equal(jax.jit(computed_once)(x), x)
