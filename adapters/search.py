@@ -14,15 +14,20 @@ count by five times". A new count is 0, which no multiplying changes; it is read
 counts for five, as many as a turn of search proposes. N(s) and N(s, a) both grow by 5.
 
 As printed the square root is missing, c ln N(s) / N(s, a): `root=False`.
+
+A scorer may judge whole replies in place of actions: what an agent says before it acts tells much
+of whether the action is good. Q of an action is then the mean over the replies that propose it.
 """
 
 import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from adapters import seeds as seeds_lib
+from adapters.memo import free
 from adapters.protocols import Actor, Reply, Scorer, State
 
 CANDIDATES, C = 5, 0.25  # of Appendix A
@@ -41,6 +46,26 @@ class Visits:
     pair: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
 
 
+class _Drawn(NamedTuple):
+    """What was proposed in a state.
+
+    Attributes:
+      replies: of the proposer.
+      candidates: how often each action was proposed.
+      q: of each of them.
+      seconds: that the scorer took.
+    """
+
+    replies: Sequence[Reply]
+    candidates: Counter[str]
+    q: dict[str, float]
+    seconds: float
+
+    def free(self) -> "_Drawn":
+        """The same, as it costs when it is remembered."""
+        return self._replace(replies=[free(one) for one in self.replies], seconds=0.0)
+
+
 class Search:
     """Several proposals of an actor, of which the highest UCT is played.
 
@@ -50,11 +75,9 @@ class Search:
 
     Attributes:
       name: stands in the rollouts for who acted.
-      deterministic: False; other seeds give other proposals.
+      deterministic: whether a state has the same proposals always (`once`).
       config: of the search, JSON values.
     """
-
-    deterministic = False
 
     def __init__(
         self,
@@ -65,6 +88,8 @@ class Search:
         c: float = C,
         root: bool = True,
         key: Callable[[State], str] = lambda state: state.key,
+        reads_replies: bool = False,
+        once: bool = False,
         name: str | None = None,
     ):
         """Makes a search.
@@ -77,6 +102,9 @@ class Search:
           root: False for the formula as printed.
           key: what counts as the same state. A world whose keys hold the calls used never meets one
             twice in an episode, and the search then plays the best Q; here one may leave them out.
+          reads_replies: the scorer is given the whole replies in place of their actions.
+          once: the proposals of a state are drawn once, by a seed made of its key, and remembered:
+            the search then leaves nothing to chance, and costs once what is met often.
           name: "search(<name of the proposer>)" if None.
 
         Raises:
@@ -93,9 +121,18 @@ class Search:
         if not c >= 0:
             raise ValueError(f"c is {c}, expected at least 0")
         self.name = name or f"search({proposer.name})"
-        self.config = {"candidates": candidates, "c": c, "root": root}
+        self.deterministic = once
+        self.config = {
+            "candidates": candidates,
+            "c": c,
+            "root": root,
+            "reads_replies": reads_replies,
+            "once": once,
+        }
         self._proposer, self._scorer, self._key = proposer, scorer, key
         self._candidates, self._c, self._root = candidates, c, root
+        self._reads_replies = reads_replies
+        self._known: dict[str, _Drawn] = {}  # by state key, where all is drawn once
 
     def start(self) -> Visits:
         """Nothing was visited yet."""
@@ -115,6 +152,19 @@ class Search:
         Raises:
           ValueError: the scorer gave another number of scores, or one outside of [0, 1].
         """
+        if not self.deterministic:
+            drawn = self._draw(states, seeds)
+        else:
+            fresh = {one.key: one for one in states if one.key not in self._known}
+            own = [seeds_lib.derive("search", key) for key in fresh]
+            found = dict(zip(fresh, self._draw(list(fresh.values()), own), strict=True))
+            self._known |= {key: one.free() for key, one in found.items()}
+            drawn = [found.pop(one.key, None) or self._known[one.key] for one in states]
+        return [self._choose(*one) for one in zip(states, memories, drawn, strict=True)]
+
+    def _draw(self, states: Sequence[State], seeds: Sequence[int]) -> list[_Drawn]:
+        if not states:
+            return []
         n = self._candidates
         replies = self._proposer.act(
             [state for state in states for _ in range(n)],
@@ -123,44 +173,45 @@ class Search:
         proposed = [replies[i * n : i * n + n] for i in range(len(states))]
         candidates = [_actions(batch) for batch in proposed]
         began = time.perf_counter()
-        scores = self._score(states, candidates)
+        scores = self._score(states, proposed, candidates)
         seconds = time.perf_counter() - began
-        return [
-            self._choose(*one, seconds)
-            for one in zip(states, memories, proposed, candidates, scores, strict=True)
-        ]
+        return [_Drawn(*one, seconds) for one in zip(proposed, candidates, scores, strict=True)]
 
     def _score(
-        self, states: Sequence[State], candidates: Sequence[Counter[str]]
+        self,
+        states: Sequence[State],
+        proposed: Sequence[Sequence[Reply]],
+        candidates: Sequence[Counter[str]],
     ) -> list[dict[str, float]]:
         """Q of each distinct candidate of each state."""
+        if not self._reads_replies:
+            asked = [[(action, action) for action in actions] for actions in candidates]
+        else:
+            asked = [
+                [(one.raw, one.action) for one in batch if _action(one) is not None]
+                for batch in proposed
+            ]
         pairs = [
-            (state, action)
-            for state, actions in zip(states, candidates, strict=True)
-            for action in actions
+            (state, said)
+            for state, ours in zip(states, asked, strict=True)
+            for said in dict.fromkeys(said for said, _ in ours)
         ]
-        found = self._scorer([s for s, _ in pairs], [a for _, a in pairs]) if pairs else []
+        found = self._scorer([s for s, _ in pairs], [said for _, said in pairs]) if pairs else []
         if len(found) != len(pairs):
             raise ValueError(f"the scorer gave {len(found)} scores, expected {len(pairs)}")
-        for (state, action), q in zip(pairs, found, strict=True):
+        for (state, said), q in zip(pairs, found, strict=True):
             if not 0 <= q <= 1:
+                what = "reply" if self._reads_replies else "action"
                 raise ValueError(
-                    f"the scorer gave {q} for action {action!r} in state {state.key!r}, "
+                    f"the scorer gave {q} for {what} {said!r} in state {state.key!r}, "
                     "expected 0 <= Q <= 1"
                 )
         scores = iter(found)
-        return [{action: float(next(scores)) for action in actions} for actions in candidates]
+        return [_means(ours, scores) for ours in asked]
 
-    def _choose(
-        self,
-        state: State,
-        memory: Visits,
-        proposed: Sequence[Reply],
-        candidates: Counter[str],
-        q: dict[str, float],
-        seconds: float,
-    ) -> Reply:
+    def _choose(self, state: State, memory: Visits, drawn: _Drawn) -> Reply:
         """Counts the visit and the proposals, and picks the highest UCT."""
+        proposed, candidates, q, seconds = drawn
         key = self._key(state)
         memory.state[key] += 1
         for action, times in candidates.items():
@@ -200,6 +251,15 @@ def _action(reply: Reply) -> str | None:
 def _actions(replies: Sequence[Reply]) -> Counter[str]:
     """How often each action was proposed."""
     return Counter(action for action in map(_action, replies) if action is not None)
+
+
+def _means(asked: Sequence[tuple[str, str]], scores: Iterator[float]) -> dict[str, float]:
+    """Q by action, of pairs of what was judged and its action; a score for each distinct one."""
+    judged = {said: float(next(scores)) for said in dict.fromkeys(said for said, _ in asked)}
+    by_action: dict[str, list[float]] = {}
+    for said, action in asked:
+        by_action.setdefault(action, []).append(judged[said])
+    return {action: math.fsum(found) / len(found) for action, found in by_action.items()}
 
 
 def _first(errors: Iterable[str | None]) -> str | None:

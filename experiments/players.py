@@ -15,7 +15,8 @@ intervention  any of the actors         or FUNCTION(world) gives an intervention
                                         which --proposer names if it is neither openai:MODEL nor
                                         llama:FOLDER; needs a scorer
               person                    at this terminal; the base actor acts where they skip
-scorer        prm:FOLDER                what experiments.train_prm --action made
+scorer        prm:FOLDER                what experiments.train_prm made: with --action it judges
+                                        actions, with --reply what the base actor says with them
               MODULE:FUNCTION           FUNCTION(world) gives Q
 """
 
@@ -202,20 +203,24 @@ class Players:
             proposing = self._llama(proposer).at(1.0)
         else:
             proposing = self._own(proposer)
-        judge, judged_by = self._scorer(scorer)
-        found = Search(proposing, judge)
+        judge, judged_by, reads_replies = self._scorer(scorer)
+        # A server's replies to one seed are not always the same.
+        once = not proposer.startswith(_OPENAI)
+        found = Search(proposing, judge, reads_replies=reads_replies, once=once)
         described = dict(proposer=self._description(proposing), scorer=judged_by)
         self.config["search"] = self._description(found) | described
         return found
 
-    def _scorer(self, name: str) -> tuple[Scorer, Any]:
-        """Q, and what rollouts say about it."""
+    def _scorer(self, name: str) -> tuple[Scorer, Any, bool]:
+        """Q, what rollouts say about it, and whether it judges whole replies."""
         if not name.startswith(_PRM):
-            return make(name, self.world), name
+            return make(name, self.world), name, False
         from adapters.prm import PRM  # takes jax and flax
 
         prm = PRM.load(name.removeprefix(_PRM))
-        return prm.as_scorer(), dict(prm.config)
+        if prm.reads == "state":
+            return prm.as_reply_scorer(), dict(prm.config), True
+        return prm.as_scorer(), dict(prm.config), False
 
     def _llama(self, name: str) -> "LlamaActor":
         """At temperature 0; one model a folder, however often it is named."""
