@@ -258,8 +258,16 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan, but not below the least cost above 0 that a helper has learnt."""
+    """Of a plan, but not below the least cost above 0 that a helper has learnt; and, for one help,
+    at most that of the middle budget.
+
+    The table pays much for few calls, as it sees ahead what each of them will bring. To a helper,
+    who does not, they are worth less; that there be few is left to its threshold.
+    """
     cost = plan["plans"][i]["cost"]
+    if len(cost) == 1:
+        middle = plan["plans"][min(1, len(plan["plans"]) - 1)]["cost"]
+        cost = [min(cost[0], middle[0])]
     return [
         max(r, min((row[k] for row in plan["costs"] if row[k] > 0), default=r))
         for k, r in enumerate(cost)

@@ -89,7 +89,7 @@ def test_the_small_run_has_all_that_the_paper_reports():
         assert f"evaluate-test-{kind}-{intervention}" in names
     for name in ("evaluate-test-pnp-stronger", "evaluate-test-s_hum-stronger"):
         assert name in names
-    for name in ("q-s_obj-stronger", "evaluate-train-s_obj-stronger", "examine-pnp-stronger"):
+    for name in ("prm-s_obj-search", "evaluate-train-s_obj-stronger", "examine-pnp-stronger"):
         assert name in names
 
 
@@ -143,6 +143,15 @@ def test_conditions_are_those_that_evaluate_reads():
     assert {one.task_wise for one in found if one.task_wise} >= {"all"}
     tables = {table for one in found for table in one.told.get("tables", [])}
     assert tables == {"2", "3", "5", "matched", "learns", "cap", "cost", "rule", "reads", "prior"}
+
+
+def test_a_helper_is_told_no_more_than_the_middle_budget_costs():
+    helpers = [one for one in for_test(plan(), "prm", HELPERS) if one["method"] == "helper"]
+    costs = {one["setting"]: one["cost"] for one in helpers}
+    assert costs["r high"] == costs["r mid"] == [0.05]
+    assert costs["r low"] == [pytest.approx(0.1 / 3)]
+    two = for_test(plan(2), None, {MAIN: "h"})
+    assert next(one for one in two if one["method"] == "helper")["cost"] == [0.1, 0.1]
 
 
 def test_variants_may_stand_at_the_middle_setting_alone():
