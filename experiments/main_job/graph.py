@@ -67,7 +67,7 @@ class Job:
         """The interventions of a type; those with search only where somebody samples."""
         can_search = self.players[kind].proposer is not None
         found = [one for one in self.scale.tasks[kind] if can_search or one == "stronger"]
-        if self.scale.further and kind == "s_obj":
+        if self.scale.whole_tasks and kind == "s_obj":
             found.append(ORACLE)
         return tuple(found)
 
@@ -93,8 +93,6 @@ class _Pair:
         found = [self._collect("train"), self._collect("val"), self._prm("prm", "--reply")]
         if self._intervention == "stronger":
             found.append(self._prm(PRM_STATE))
-            if "search" in self._job.pairs(self._kind):
-                found.append(self._prm("q", "--action"))
         found += [self._plan("plan"), self._helper(MAIN, "plan")]
         if self._intervention != "both":
             found.append(self._plan(CEILING, strength=0.0))
@@ -128,17 +126,23 @@ class _Pair:
             f"--intervention={','.join(names[self._intervention])}",
             *self._players.flags,
         )
-        if self._intervention in ("stronger", ORACLE):
+        if not self._searches:
             return flags
-        scorer = f"--scorer=prm:{{out}}/q/{self._kind}-stronger"
+        scorer = f"--scorer=prm:{{out}}/prm/{self._kind}-stronger"
         return (*flags, f"--proposer={self._players.proposer}", scorer)
 
+    @property
+    def _searches(self) -> bool:
+        return self._intervention not in ("stronger", ORACLE)
+
     def _needs_q(self) -> tuple[str, ...]:
-        searches = self._intervention not in ("stronger", ORACLE)
-        return (f"q-{self._kind}-stronger",) if searches else ()
+        """Search judges what the base actor says by the process reward model that reads it."""
+        return (f"prm-{self._kind}-stronger",) if self._searches else ()
 
     def _collect(self, split: str) -> Stage:
-        number = self._tasks if split == "train" else self._val_tasks()
+        number = self._tasks if split == "train" else self._scale.forecast_tasks
+        if split == "val" and self._searches:
+            number = self._scale.search_val_tasks
         out = self._at(f"rollouts-{split}")
         flags = (
             f"--out={{out}}/{out}",
@@ -147,7 +151,7 @@ class _Pair:
             f"--tasks={number}",
             "--close=nohelp",
             # Validation tables are for forecasts alone, and search is dear.
-            *(["--repetitions=1"] if split == "val" or self._needs_q() else []),
+            *(["--repetitions=1"] if split == "val" or self._searches else []),
             self._seed,
             *self._who(),
         )
@@ -163,22 +167,25 @@ class _Pair:
         )
 
     def _prm(self, what: str, *reads: str) -> Stage:
-        """A process reward model: of states and the base actor's replies, of states alone as the
-        paper's, or of actions for search."""
+        """A process reward model: of states and the base actor's replies, or of states alone as the
+        paper's."""
         rollouts, out = self._at("rollouts-train"), self._at(what)
-        flags = (
-            f"--rollouts={{out}}/{rollouts}",
-            f"--out={{out}}/{out}",
-            *self._tuned(self._backbone()),
-            *reads,
-        )
+        if self._searches:  # its tasks are few: the decoder is the one that has learnt from many
+            from_folder = f"{{out}}/prm/{self._kind}-stronger/backbone"
+            tuned, needs, inputs = self._tuned(from_folder, "head"), self._needs_q(), ()
+        else:
+            main = what == "prm" and self._kind == "s_obj"
+            tokens = self._scale.tokens if main else self._scale.less_tokens
+            tuned = self._tuned(self._backbone(), tokens=tokens)
+            needs, inputs = self._needs_backbone(), self._backbone_inputs()
+        flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
             "train_prm",
             flags,
             (out,),
-            needs=(f"collect-train-{self._key}", *self._needs_backbone()),
-            inputs=self._backbone_inputs(),
+            needs=(f"collect-train-{self._key}", *needs),
+            inputs=inputs,
             seconds=self._scale.tokens / 5000,
         )
 
@@ -264,14 +271,14 @@ class _Pair:
         ]
         outputs, needs = [f"{out}-{split}.json"], [f"plan-{learnt}", f"prm-{learnt}"]
         if split == "test":
-            if not self._needs_q():
+            if not self._searches:
                 flags.append(f"--prm={{out}}/{PRM_STATE}/{learnt}")
                 flags.append(f"--prm_reply={{out}}/prm/{learnt}")
                 needs.append(f"{PRM_STATE}-{learnt}")
-            curve = self._scale.further and helpers and not self._needs_q()
+            curve = self._scale.curve and helpers and not self._searches
             flags += ["--curve"] if curve else []
             flags += ["--all_settings"] if self._scale.all_settings else []
-            whole = self._scale.further and self._kind == "s_obj"
+            whole = self._scale.whole_tasks and self._kind == "s_obj"
             flags += ["--whole_tasks"] if whole else []
         else:
             flags += [
@@ -290,7 +297,8 @@ class _Pair:
         out, conditions = self._at(f"evaluation-{split}"), self._at("conditions")
         number = self._scale.train_tasks
         if split == "test":
-            number = self._scale.search_tasks if self._needs_q() else self._scale.test_tasks
+            number = self._scale.search_tasks if self._searches else self._scale.test_tasks
+            number = self._scale.whole_tasks if self._intervention == ORACLE else number
         flags = [
             f"--type={self._kind}",
             f"--split={'test_unseen' if split == 'test' else 'train'}",
@@ -303,6 +311,10 @@ class _Pair:
             *self._who(),
         ]
         needs = [f"conditions-{split}-{self._key}", *self._needs_q()]
+        # What the base actor said there it need not say again.
+        rollouts = "val" if split == "test" else "train"
+        flags.append(f"--known={{out}}/rollouts-{rollouts}/{self._learnt}")
+        needs.append(f"collect-{rollouts}-{self._learnt}")
         if split == "test":
             flags.append(f"--val_tasks={self._val_tasks()}")
         if split == "test" and self._intervention != ORACLE:
@@ -310,7 +322,8 @@ class _Pair:
                 f"--forecast={{out}}/{self._at('rollouts-val')}",
                 f"--prm={{out}}/{self._at('prm')}",
             ]
-            needs += [f"collect-val-{self._key}", f"prm-{self._key}"]
+            needs += [f"prm-{self._key}"]
+            flags += ["--keep_replies"] if self._intervention == "stronger" else []
         if split == "train":
             flags.append(f"--parts={{out}}/{conditions}-parts.json")
         return _stage(
@@ -345,12 +358,14 @@ class _Pair:
         return f"{self._at('plan')}/hidden.safetensors"
 
     def _val_tasks(self) -> int:
-        return self._scale.search_val_tasks if self._needs_q() else self._scale.val_tasks
+        return self._scale.search_val_tasks if self._searches else self._scale.val_tasks
 
-    def _tuned(self, backbone: str, tune: str | None = None) -> tuple[str, ...]:
+    def _tuned(
+        self, backbone: str, tune: str | None = None, tokens: int | None = None
+    ) -> tuple[str, ...]:
         """Flags of training; the head alone reads all states."""
         found = f"--backbone={backbone}", f"--tune={tune or self._scale.tune}", self._seed
-        return found if tune == "head" else (*found, f"--tokens={self._scale.tokens}")
+        return found if tune == "head" else (*found, f"--tokens={tokens or self._scale.tokens}")
 
     def _backbone(self) -> str:
         return self._job.backbone or "{out}/backbone/model"
