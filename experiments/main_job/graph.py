@@ -131,6 +131,14 @@ class _Pair:
         scorer = f"--scorer=prm:{{out}}/prm/{self._kind}-stronger"
         return (*flags, f"--proposer={self._players.proposer}", scorer)
 
+    def _first_prm(self) -> str | None:
+        """The pair whose process reward model this one's begins with: one of the same base actor
+        that has learnt from more tasks; None if there is none."""
+        if self._searches:
+            return f"{self._kind}-stronger"
+        same = self._job.players["s_obj"].base == self._players.base
+        return "s_obj-stronger" if same and self._kind != "s_obj" else None
+
     @property
     def _searches(self) -> bool:
         return self._intervention not in ("stronger", ORACLE)
@@ -170,14 +178,14 @@ class _Pair:
         """A process reward model: of states and the base actor's replies, or of states alone as the
         paper's."""
         rollouts, out = self._at("rollouts-train"), self._at(what)
-        if self._searches:  # its tasks are few: the decoder is the one that has learnt from many
-            from_folder = f"{{out}}/prm/{self._kind}-stronger/backbone"
-            tuned, needs, inputs = self._tuned(from_folder, "head"), self._needs_q(), ()
-        else:
-            main = what == "prm" and self._kind == "s_obj"
-            tokens = self._scale.tokens if main else self._scale.less_tokens
-            tuned = self._tuned(self._backbone(), tokens=tokens)
-            needs, inputs = self._needs_backbone(), self._backbone_inputs()
+        needs, inputs = self._needs_backbone(), self._backbone_inputs()
+        backbone, tokens = self._backbone(), self._scale.less_tokens
+        first = self._first_prm() if reads else None
+        if first is not None:
+            backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
+        elif reads and self._kind == "s_obj":
+            tokens = self._scale.tokens
+        tuned = self._tuned(backbone, "head" if self._searches else None, tokens)
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
@@ -186,7 +194,7 @@ class _Pair:
             (out,),
             needs=(f"collect-train-{self._key}", *needs),
             inputs=inputs,
-            seconds=self._scale.tokens / 5000,
+            seconds=tokens / 8000,
         )
 
     def _plan(
@@ -238,7 +246,7 @@ class _Pair:
             needs.append(f"plan-{self._key}")
         needs = tuple(dict.fromkeys(needs))
         name = f"helper-{variant}-{self._key}"
-        seconds = self._scale.tokens / 5000
+        seconds = 15 if self._scale.tune_helper == "head" else self._scale.tokens / 8000
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
     def _variant(self, variant: str) -> list[Stage]:

@@ -23,7 +23,7 @@ class Scale:
       curve: more points of the curve of asking at random.
       all_settings: variants at each setting, not at r mid alone.
       tune, tokens: of process reward models.
-      less_tokens: of those that are no S_obj's, or read no replies.
+      less_tokens: of those that begin with another one's decoder, or read states alone.
       tune_helper: of helpers, whose decoder is the process reward model's.
       backbone: flags of train_actor, where no language model is given.
     """
