@@ -17,7 +17,6 @@ from adapters import head_folder
 from adapters.encoder import Encoder
 from adapters.head_folder import HeadFolder
 from adapters.prm_data import with_action
-from adapters.proposals import REPLY, with_reply
 from adapters.protocols import Scorer, State
 from models.calibration import Isotonic, Temperature
 
@@ -97,24 +96,6 @@ class PRM:
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [N, 1 + K], before calibration."""
         return self._folder.outputs(list(texts))
-
-    def as_reply_scorer(self) -> Scorer:
-        """Q of whole replies, for `adapters.search` with `reads_replies`: p of the base actor's
-        success where it is about to say so.
-
-        Raises:
-          ValueError: it reads no replies.
-        """
-        if self.reads != "state" or not self.style.endswith(REPLY):
-            raise ValueError(f"this PRM reads {self.style!r}, expected one that reads replies")
-
-        def score(states: Sequence[State], replies: Sequence[str]) -> list[float]:
-            own = self.style.removesuffix(REPLY)
-            pairs = zip(states, replies, strict=True)
-            texts = [with_reply(state.text(own), reply) for state, reply in pairs]
-            return self.probabilities(texts)[:, 0].tolist()
-
-        return score
 
     def as_scorer(self, style: str | None = None) -> Scorer:
         """Q(s, a) for `adapters.search`, of states by their texts.

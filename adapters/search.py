@@ -14,16 +14,13 @@ count by five times". A new count is 0, which no multiplying changes; it is read
 counts for five, as many as a turn of search proposes. N(s) and N(s, a) both grow by 5.
 
 As printed the square root is missing, c ln N(s) / N(s, a): `root=False`.
-
-A scorer may judge whole replies in place of actions: what an agent says before it acts tells much
-of whether the action is good. Q of an action is then the mean over the replies that propose it.
 """
 
 import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from adapters import seeds as seeds_lib
@@ -88,7 +85,6 @@ class Search:
         c: float = C,
         root: bool = True,
         key: Callable[[State], str] = lambda state: state.key,
-        reads_replies: bool = False,
         once: bool = False,
         name: str | None = None,
     ):
@@ -102,7 +98,6 @@ class Search:
           root: False for the formula as printed.
           key: what counts as the same state. A world whose keys hold the calls used never meets one
             twice in an episode, and the search then plays the best Q; here one may leave them out.
-          reads_replies: the scorer is given the whole replies in place of their actions.
           once: the proposals of a state are drawn once, by a seed made of its key, and remembered:
             the search then leaves nothing to chance, and costs once what is met often.
           name: "search(<name of the proposer>)" if None.
@@ -126,12 +121,10 @@ class Search:
             "candidates": candidates,
             "c": c,
             "root": root,
-            "reads_replies": reads_replies,
             "once": once,
         }
         self._proposer, self._scorer, self._key = proposer, scorer, key
         self._candidates, self._c, self._root = candidates, c, root
-        self._reads_replies = reads_replies
         self._known: dict[str, _Drawn] = {}  # by state key, where all is drawn once
 
     def start(self) -> Visits:
@@ -173,41 +166,30 @@ class Search:
         proposed = [replies[i * n : i * n + n] for i in range(len(states))]
         candidates = [_actions(batch) for batch in proposed]
         began = time.perf_counter()
-        scores = self._score(states, proposed, candidates)
+        scores = self._score(states, candidates)
         seconds = time.perf_counter() - began
         return [_Drawn(*one, seconds) for one in zip(proposed, candidates, scores, strict=True)]
 
     def _score(
-        self,
-        states: Sequence[State],
-        proposed: Sequence[Sequence[Reply]],
-        candidates: Sequence[Counter[str]],
+        self, states: Sequence[State], candidates: Sequence[Counter[str]]
     ) -> list[dict[str, float]]:
         """Q of each distinct candidate of each state."""
-        if not self._reads_replies:
-            asked = [[(action, action) for action in actions] for actions in candidates]
-        else:
-            asked = [
-                [(one.raw, one.action) for one in batch if _action(one) is not None]
-                for batch in proposed
-            ]
         pairs = [
-            (state, said)
-            for state, ours in zip(states, asked, strict=True)
-            for said in dict.fromkeys(said for said, _ in ours)
+            (state, action)
+            for state, actions in zip(states, candidates, strict=True)
+            for action in actions
         ]
-        found = self._scorer([s for s, _ in pairs], [said for _, said in pairs]) if pairs else []
+        found = self._scorer([s for s, _ in pairs], [a for _, a in pairs]) if pairs else []
         if len(found) != len(pairs):
             raise ValueError(f"the scorer gave {len(found)} scores, expected {len(pairs)}")
-        for (state, said), q in zip(pairs, found, strict=True):
+        for (state, action), q in zip(pairs, found, strict=True):
             if not 0 <= q <= 1:
-                what = "reply" if self._reads_replies else "action"
                 raise ValueError(
-                    f"the scorer gave {q} for {what} {said!r} in state {state.key!r}, "
+                    f"the scorer gave {q} for action {action!r} in state {state.key!r}, "
                     "expected 0 <= Q <= 1"
                 )
         scores = iter(found)
-        return [_means(ours, scores) for ours in asked]
+        return [{action: float(next(scores)) for action in actions} for actions in candidates]
 
     def _choose(self, state: State, memory: Visits, drawn: _Drawn) -> Reply:
         """Counts the visit and the proposals, and picks the highest UCT."""
@@ -251,15 +233,6 @@ def _action(reply: Reply) -> str | None:
 def _actions(replies: Sequence[Reply]) -> Counter[str]:
     """How often each action was proposed."""
     return Counter(action for action in map(_action, replies) if action is not None)
-
-
-def _means(asked: Sequence[tuple[str, str]], scores: Iterator[float]) -> dict[str, float]:
-    """Q by action, of pairs of what was judged and its action; a score for each distinct one."""
-    judged = {said: float(next(scores)) for said in dict.fromkeys(said for said, _ in asked)}
-    by_action: dict[str, list[float]] = {}
-    for said, action in asked:
-        by_action.setdefault(action, []).append(judged[said])
-    return {action: math.fsum(found) / len(found) for action, found in by_action.items()}
 
 
 def _first(errors: Iterable[str | None]) -> str | None:

@@ -15,8 +15,7 @@ intervention  any of the actors         or FUNCTION(world) gives an intervention
                                         which --proposer names if it is neither openai:MODEL nor
                                         llama:FOLDER; needs a scorer
               person                    at this terminal; the base actor acts where they skip
-scorer        prm:FOLDER                what experiments.train_prm made: with --action it judges
-                                        actions, with --reply what the base actor says with them
+scorer        prm:FOLDER                what experiments.train_prm --action made
               MODULE:FUNCTION           FUNCTION(world) gives Q
 """
 
@@ -203,24 +202,21 @@ class Players:
             proposing = self._llama(proposer).at(1.0)
         else:
             proposing = self._own(proposer)
-        judge, judged_by, reads_replies = self._scorer(scorer)
+        judge, judged_by = self._scorer(scorer)
         # A server's replies to one seed are not always the same.
-        once = not proposer.startswith(_OPENAI)
-        found = Search(proposing, judge, reads_replies=reads_replies, once=once)
+        found = Search(proposing, judge, once=not proposer.startswith(_OPENAI))
         described = dict(proposer=self._description(proposing), scorer=judged_by)
         self.config["search"] = self._description(found) | described
         return found
 
-    def _scorer(self, name: str) -> tuple[Scorer, Any, bool]:
-        """Q, what rollouts say about it, and whether it judges whole replies."""
+    def _scorer(self, name: str) -> tuple[Scorer, Any]:
+        """Q, and what rollouts say about it."""
         if not name.startswith(_PRM):
-            return make(name, self.world), name, False
+            return make(name, self.world), name
         from adapters.prm import PRM  # takes jax and flax
 
         prm = PRM.load(name.removeprefix(_PRM))
-        if prm.reads == "state":
-            return prm.as_reply_scorer(), dict(prm.config), True
-        return prm.as_scorer(), dict(prm.config), False
+        return prm.as_scorer(), dict(prm.config)
 
     def _llama(self, name: str) -> "LlamaActor":
         """At temperature 0; one model a folder, however often it is named."""

@@ -93,6 +93,8 @@ class _Pair:
         found = [self._collect("train"), self._collect("val"), self._prm("prm", "--reply")]
         if self._intervention == "stronger":
             found.append(self._prm(PRM_STATE))
+            if "search" in self._job.pairs(self._kind):
+                found.append(self._prm("q", "--action"))
         found += [self._plan("plan"), self._helper(MAIN, "plan")]
         if self._intervention != "both":
             found.append(self._plan(CEILING, strength=0.0))
@@ -128,13 +130,15 @@ class _Pair:
         )
         if not self._searches:
             return flags
-        scorer = f"--scorer=prm:{{out}}/prm/{self._kind}-stronger"
+        scorer = f"--scorer=prm:{{out}}/q/{self._kind}-stronger"
         return (*flags, f"--proposer={self._players.proposer}", scorer)
 
-    def _first_prm(self) -> str | None:
-        """The pair whose process reward model this one's begins with: one of the same base actor
+    def _first_prm(self, what: str) -> str | None:
+        """The pair from whose process reward model another one begins: one of the same base actor
         that has learnt from more tasks; None if there is none."""
-        if self._searches:
+        if what == PRM_STATE:
+            return None  # nothing of the paper's reads replies
+        if self._searches or what == "q":
             return f"{self._kind}-stronger"
         same = self._job.players["s_obj"].base == self._players.base
         return "s_obj-stronger" if same and self._kind != "s_obj" else None
@@ -144,8 +148,7 @@ class _Pair:
         return self._intervention not in ("stronger", ORACLE)
 
     def _needs_q(self) -> tuple[str, ...]:
-        """Search judges what the base actor says by the process reward model that reads it."""
-        return (f"prm-{self._kind}-stronger",) if self._searches else ()
+        return (f"q-{self._kind}-stronger",) if self._searches else ()
 
     def _collect(self, split: str) -> Stage:
         number = self._tasks if split == "train" else self._scale.forecast_tasks
@@ -175,15 +178,14 @@ class _Pair:
         )
 
     def _prm(self, what: str, *reads: str) -> Stage:
-        """A process reward model: of states and the base actor's replies, or of states alone as the
-        paper's."""
+        """A process reward model: of states and the base actor's replies, of states alone as the
+        paper's, or of actions for search."""
         rollouts, out = self._at("rollouts-train"), self._at(what)
         needs, inputs = self._needs_backbone(), self._backbone_inputs()
         backbone, tokens = self._backbone(), self._scale.less_tokens
-        first = self._first_prm() if reads else None
-        if first is not None:
+        if (first := self._first_prm(what)) is not None:
             backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
-        elif reads and self._kind == "s_obj":
+        elif what == "prm" and self._kind == "s_obj":
             tokens = self._scale.tokens
         tuned = self._tuned(backbone, "head" if self._searches else None, tokens)
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads

@@ -201,24 +201,6 @@ def test_once_a_state_is_drawn_whatever_the_seed_and_costs_once():
     assert memories[0].state == memories[2].state == {STATE.key: 1}  # each counts its own visits
 
 
-def test_where_replies_are_judged_an_action_is_worth_their_mean():
-    proposals = [Reply(action, said) for said, action in zip("xyzxw", "aabab", strict=True)]
-    cut = Reply(None, "cut off", truncated=True)
-    asked = []
-
-    def judge(states, replies):
-        asked.extend(replies)
-        return [{"x": 0.9, "y": 0.3, "z": 0.8, "w": 0.5}[reply] for reply in replies]
-
-    search = Search(Proposer(*proposals, cut), judge, candidates=6, reads_replies=True)
-    reply = turn(search, search.start())
-    assert asked == ["x", "y", "z", "w"]
-    assert reply.action == "a"  # (.9 + .3 + .9) / 3 against (.8 + .5) / 2
-    assert reply.raw.splitlines()[0] == "Proposed: a (Q 0.7000, UCT 0.7000, x3); " + (
-        "b (Q 0.6500, UCT 0.6500, x2)"
-    )
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

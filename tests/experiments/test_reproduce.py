@@ -89,7 +89,7 @@ def test_the_small_run_has_all_that_the_paper_reports():
         assert f"evaluate-test-{kind}-{intervention}" in names
     for name in ("evaluate-test-pnp-stronger", "evaluate-test-s_hum-stronger"):
         assert name in names
-    for name in ("prm-s_obj-search", "evaluate-train-s_obj-stronger", "examine-pnp-stronger"):
+    for name in ("q-s_obj-stronger", "evaluate-train-s_obj-stronger", "examine-pnp-stronger"):
         assert name in names
 
 
