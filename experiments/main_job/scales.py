@@ -25,6 +25,7 @@ class Scale:
       tune, tokens: of process reward models.
       less_tokens: of those that begin with another one's decoder, or read states alone.
       tune_helper: of helpers, whose decoder is the process reward model's.
+      accelerator: does the work, so that stages are not bound to a core each.
       backbone: flags of train_actor, where no language model is given.
     """
 
@@ -46,6 +47,7 @@ class Scale:
     tokens: int
     less_tokens: int
     backbone: tuple[str, ...]
+    accelerator: bool = False
 
 
 _ALL = ("labels", "balanced", "trajectory", "advantage", "one_cost@r mid")
@@ -118,5 +120,6 @@ SCALES = {
         tokens=20_000_000,
         less_tokens=20_000_000,
         backbone=(),
+        accelerator=True,
     ),
 }
