@@ -12,6 +12,8 @@ from experiments.stages import Stage
 ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
 CEILING = "plan-exact"  # of the table as it is, without estimates: its frontier is the ceiling
 PRM_STATE = "prm_state"  # the paper's process reward model, which reads no replies
+# Tokens of an update where all is tuned: texts are read once, and more updates learn more.
+_BATCH = 2048
 # In observations. So little leaves what was tried nearly as it is, and speaks where nothing was.
 PRIOR = 0.05
 # Budgets of two helps: the paper's r1 and r2.
@@ -187,7 +189,8 @@ class _Pair:
             backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
         elif what == "prm" and self._kind == "s_obj":
             tokens = self._scale.tokens
-        tuned = self._tuned(backbone, "head" if self._searches else None, tokens)
+        how = ("head", None) if self._searches else (self._scale.tune, tokens)
+        tuned = self._tuned(backbone, *how)
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
@@ -196,7 +199,7 @@ class _Pair:
             (out,),
             needs=(f"collect-train-{self._key}", *needs),
             inputs=inputs,
-            seconds=tokens / 8000,
+            seconds=20 if self._searches else tokens / 8000,
         )
 
     def _plan(
@@ -370,12 +373,13 @@ class _Pair:
     def _val_tasks(self) -> int:
         return self._scale.search_val_tasks if self._searches else self._scale.val_tasks
 
-    def _tuned(
-        self, backbone: str, tune: str | None = None, tokens: int | None = None
-    ) -> tuple[str, ...]:
-        """Flags of training; the head alone reads all states."""
-        found = f"--backbone={backbone}", f"--tune={tune or self._scale.tune}", self._seed
-        return found if tune == "head" else (*found, f"--tokens={tokens or self._scale.tokens}")
+    def _tuned(self, backbone: str, tune: str, tokens: int | None = None) -> tuple[str, ...]:
+        """Flags of training; a head alone reads all states if no number of tokens is given."""
+        found = [f"--backbone={backbone}", f"--tune={tune}", self._seed]
+        found += [f"--batch={_BATCH}"] if tune == "full" else []
+        if tune != "head" or tokens is not None:
+            found.append(f"--tokens={tokens or self._scale.tokens}")
+        return tuple(found)
 
     def _backbone(self) -> str:
         return self._job.backbone or "{out}/backbone/model"

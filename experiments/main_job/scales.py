@@ -93,7 +93,7 @@ SCALES = {
         all_settings=False,
         tune="full",
         tune_helper="head",
-        tokens=800_000,
+        tokens=1_000_000,
         less_tokens=300_000,
         backbone=("--tasks=300", "--steps=300", "--width=96", "--depth=3", "--played=0"),
     ),
