@@ -10,12 +10,12 @@ from experiments.main_job.suite import MAIN, SETTINGS, STATE_ALONE
 from experiments.stages import Stage
 
 ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
-CEILING = "plan-exact"  # of the table as it is, without estimates: its frontier is the ceiling
 PRM_STATE = "prm_state"  # the paper's process reward model, which reads no replies
 # Tokens of an update where all is tuned: texts are read once, and more updates learn more.
 _BATCH = 2048
-# In observations. So little leaves what was tried nearly as it is, and speaks where nothing was.
-PRIOR = 0.05
+# In observations. The base actor has played on from every state; of help that was never tried the
+# model says how it does if it plays to the end, which is more than one call, so it is not asked.
+PRIOR = 0.0
 # Budgets of two helps: the paper's r1 and r2.
 _PAIRS = ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5))
 # Costs of two helps to label at: where a budget does not bind its cost is 0, and teaches nothing.
@@ -98,8 +98,6 @@ class _Pair:
             if "search" in self._job.pairs(self._kind):
                 found.append(self._prm("q", "--action"))
         found += [self._plan("plan"), self._helper(MAIN, "plan")]
-        if self._intervention != "both":
-            found.append(self._plan(CEILING, strength=0.0))
         helpers = {MAIN: f"helper-{MAIN}"}
         if self._kind == "s_obj" and self._intervention == "stronger":
             for variant in self._scale.variants:
@@ -219,14 +217,14 @@ class _Pair:
             *([f"--costs={','.join(costs)}"] if costs else []),
             self._seed,
             *(["--reply"] if reply else []),
+            f"--prm={{out}}/{self._at('prm')}",
+            f"--strength={strength:g}",
+            f"--stored={{out}}/{self._stored()}",
         ]
-        if strength:
-            flags += [f"--prm={{out}}/{self._at('prm')}", f"--strength={strength:g}"]
-            flags.append(f"--stored={{out}}/{self._stored()}")
         if rule != "exact":
             flags.append(f"--rule={rule}")
-        needs = [f"collect-train-{self._key}", *([f"prm-{self._key}"] if strength else [])]
-        needs += [f"plan-{self._key}"] if strength and name != "plan" else []
+        needs = [f"collect-train-{self._key}", f"prm-{self._key}"]
+        needs += [f"plan-{self._key}"] if name != "plan" else []
         return _stage(f"{name}-{self._key}", "plan", flags, (out,), needs=tuple(needs), seconds=15)
 
     def _helper(
@@ -258,14 +256,13 @@ class _Pair:
         name, _, setting = variant.partition("@")
         if name == "paper_rule":
             return [self._plan("plan-paper", rule="paper"), self._helper(name, "plan-paper")]
-        if name == "prior_0":
-            return [self._helper(name, CEILING)]
         if name == STATE_ALONE:
             plan = "plan-state_alone"
             return [self._plan(plan, reply=False), self._helper(name, plan, backbone=PRM_STATE)]
         if name.startswith("prior_"):
             plan = f"plan-{name}"
-            return [self._plan(plan, strength=float(name[-1])), self._helper(name, plan)]
+            strength = float(name.removeprefix("prior_"))
+            return [self._plan(plan, strength=strength), self._helper(name, plan)]
         if name == "one_cost":
             place = SETTINGS.index(setting)
             cost = f"{{{self._at('plan')}/plan.json#/plans/{place}/cost}}"
@@ -294,12 +291,17 @@ class _Pair:
             whole = self._scale.whole_tasks and self._kind == "s_obj"
             flags += ["--whole_tasks"] if whole else []
         else:
+            # What was never tried lies on a best path only where something is known of it.
+            priors = (one for one in self._scale.variants if one.startswith("prior_"))
+            with_prior = next((f"plan-{one}" for one in priors), "plan")
             flags += [
                 f"--matches={{out}}/{self._at('evaluation-test')}/matches.json",
                 f"--type={self._kind}",
                 f"--tasks={self._scale.train_tasks}",
                 f"--parts={{out}}/{out}-parts.json",
+                f"--parts_plan={{out}}/{self._at(with_prior)}",
             ]
+            needs.append(f"{with_prior}-{self._key}")
             outputs.append(f"{out}-parts.json")
             needs.append(f"evaluate-test-{self._key}")
         needs += [f"{folder}-{self._key}" for folder in helpers.values()]

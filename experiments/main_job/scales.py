@@ -51,7 +51,7 @@ class Scale:
 
 
 _ALL = ("labels", "balanced", "trajectory", "advantage", "one_cost@r mid")
-_ALL += ("paper_rule", "state_alone", "prior_0", "prior_1", "prior_5")
+_ALL += ("paper_rule", "state_alone", "prior_0.05", "prior_1", "prior_5")
 SCALES = {
     "smoke": Scale(
         tasks={"s_obj": {"stronger": 60}},

@@ -22,7 +22,7 @@ VARIANTS = {
     "one_cost": (", one helper for this cost", "cost"),
     "paper_rule": (", labels of the paper's rule", "rule"),
     STATE_ALONE: (", state alone read", "reads"),
-    "prior_0": (", no prior", "prior"),
+    "prior_0.05": (", prior of strength 0.05", "prior"),
     "prior_1": (", prior of strength 1", "prior"),
     "prior_5": (", prior of strength 5", "prior"),
 }
@@ -258,17 +258,15 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan, but not below the least cost above 0 that a helper has learnt; and, for one help,
-    at most that of the middle budget.
+    """Of a plan; for one help always the middle budget's. Not below the least cost above 0 that a
+    helper has learnt.
 
     The table pays much for few calls, as it sees ahead what each of them will bring. To a helper,
-    who does not, they are worth less; that there be few is left to its threshold.
+    who does not, they are worth less; how many there are is left to its threshold.
     """
-    cost = plan["plans"][i]["cost"]
-    if len(cost) == 1:
-        middle = plan["plans"][min(1, len(plan["plans"]) - 1)]["cost"]
-        cost = [min(cost[0], middle[0])]
+    plans = plan["plans"]
+    one = plans[min(1, len(plans) - 1)] if len(plan["helps"]) == 1 else plans[i]
     return [
         max(r, min((row[k] for row in plan["costs"] if row[k] > 0), default=r))
-        for k, r in enumerate(cost)
+        for k, r in enumerate(one["cost"])
     ]

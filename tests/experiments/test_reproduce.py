@@ -145,11 +145,9 @@ def test_conditions_are_those_that_evaluate_reads():
     assert tables == {"2", "3", "5", "matched", "learns", "cap", "cost", "rule", "reads", "prior"}
 
 
-def test_a_helper_is_told_no_more_than_the_middle_budget_costs():
+def test_a_helper_is_told_the_middle_budgets_cost():
     helpers = [one for one in for_test(plan(), "prm", HELPERS) if one["method"] == "helper"]
-    costs = {one["setting"]: one.get("cost") for one in helpers}
-    assert costs["r high"] == costs["r mid"] == [0.05]
-    assert costs["r low"] == [pytest.approx(0.1 / 3)]
+    assert {one["cost"][0] for one in helpers if "cost" in one} == {0.05}
     two = for_test(plan(2), None, {MAIN: "h"})
     assert next(one for one in two if one["method"] == "helper")["cost"] == [0.1, 0.1]
 
@@ -206,8 +204,7 @@ def test_results_are_put_together_as_the_report_reads_them(tmp_path):
     examined = {"self_regulation": [], "turns": [], "examples": []}
     written = {
         "evaluation-test/s_obj-stronger/evaluation.json": evaluation,
-        "plan/s_obj-stronger/plan.json": plan() | {"frontier": None},
-        "plan-exact/s_obj-stronger/plan.json": plan(),
+        "plan/s_obj-stronger/plan.json": plan(),
         "examined/s_obj-stronger/examine.json": examined,
         "prm/s_obj-stronger/prm.json": {"quality": {}},
     }
