@@ -3,6 +3,7 @@
 Written for `experiments.evaluate`, as `experiments.conditions` says.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -258,15 +259,14 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan; for one help always the middle budget's. Not below the least cost above 0 that a
-    helper has learnt.
+    """Of a plan; for one help always the middle budget's. Not outside of what a helper has learnt,
+    from the labels whose costs are all above 0.
 
     The table pays much for few calls, as it sees ahead what each of them will bring. To a helper,
     who does not, they are worth less; how many there are is left to its threshold.
     """
     plans = plan["plans"]
     one = plans[min(1, len(plans) - 1)] if len(plan["helps"]) == 1 else plans[i]
-    return [
-        max(r, min((row[k] for row in plan["costs"] if row[k] > 0), default=r))
-        for k, r in enumerate(one["cost"])
-    ]
+    learnt = [cost for row in plan["costs"] if min(row) > 0 for cost in row]
+    low, high = min(learnt, default=0.0), max(learnt, default=math.inf)
+    return [min(max(cost, low), high) for cost in one["cost"]]
