@@ -153,7 +153,7 @@ class _Pair:
     def _collect(self, split: str) -> Stage:
         number = self._tasks if split == "train" else self._scale.forecast_tasks
         if split == "val" and self._searches:
-            number = self._scale.search_val_tasks
+            number = min(number, self._scale.search_val_tasks // 2)
         out = self._at(f"rollouts-{split}")
         flags = (
             f"--out={{out}}/{out}",
@@ -174,7 +174,7 @@ class _Pair:
             needs=self._needs_q(),
             inputs=self._players.folders,
             keeps=True,
-            seconds=0.3 * number,
+            seconds=(1.5 if self._searches else 0.5) * number,
         )
 
     def _prm(self, what: str, *reads: str) -> Stage:
@@ -348,7 +348,7 @@ class _Pair:
             (out,),
             needs=tuple(needs),
             inputs=self._players.folders,
-            seconds=0.5 * number,
+            seconds=(3.0 if self._searches else 1.2) * number,
         )
 
     def _examine(self) -> Stage:
@@ -366,7 +366,7 @@ class _Pair:
             *self._who(),
         )
         needs = (f"evaluate-test-{self._key}", f"{PRM_STATE}-{self._key}")
-        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=10)
+        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=50)
 
     def _stored(self) -> str:
         """Hidden states of the rollouts' texts, which the plan computes: of one decoder."""
