@@ -28,6 +28,7 @@ VARIANTS = {
     "prior_5": (", prior of strength 5", "prior"),
 }
 CAPS = (1, 2, 3)
+_COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
 
 Plan = Mapping[str, Any]
 Conditions = list[dict[str, Any]]
@@ -259,14 +260,14 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan; for one help always the middle budget's. Not outside of what a helper has learnt,
-    from the labels whose costs are all above 0.
+    """Of a plan of several helps; `_COST` for one. Within what a helper has learnt, which is from the
+    labels whose costs are all above 0.
 
-    The table pays much for few calls, as it sees ahead what each of them will bring. To a helper,
-    who does not, they are worth less; how many there are is left to its threshold.
+    The table sees ahead: it pays much for one of few calls, and nothing once it has as many as it
+    needs. To a helper, who does not, calls are worth about as much at every budget; how many there
+    are is left to its threshold.
     """
-    plans = plan["plans"]
-    one = plans[min(1, len(plans) - 1)] if len(plan["helps"]) == 1 else plans[i]
+    wanted = [_COST] if len(plan["helps"]) == 1 else plan["plans"][i]["cost"]
     learnt = [cost for row in plan["costs"] if min(row) > 0 for cost in row]
     low, high = min(learnt, default=0.0), max(learnt, default=math.inf)
-    return [min(max(cost, low), high) for cost in one["cost"]]
+    return [min(max(cost, low), high) for cost in wanted]

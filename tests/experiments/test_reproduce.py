@@ -145,9 +145,11 @@ def test_conditions_are_those_that_evaluate_reads():
     assert tables == {"2", "3", "5", "matched", "learns", "cap", "cost", "rule", "reads", "prior"}
 
 
-def test_a_helper_is_told_the_middle_budgets_cost():
-    helpers = [one for one in for_test(plan(), "prm", HELPERS) if one["method"] == "helper"]
-    assert {one["cost"][0] for one in helpers if "cost" in one} == {0.05}
+def test_a_helper_is_told_one_cost_that_it_has_learnt():
+    for costs, told in [([[0.0], [0.01], [0.1]], 0.1), ([[0.0], [0.01], [0.9]], 0.25)]:
+        given = plan() | {"costs": costs}
+        helpers = [one for one in for_test(given, "prm", HELPERS) if one["method"] == "helper"]
+        assert {one["cost"][0] for one in helpers if "cost" in one} == {told}
     of_two = plan(2)
     of_two["costs"] = [[0.5, 0.0], [0.01, 0.01], [0.08, 0.04]]  # learnt where all are above 0
     of_two["plans"][1]["cost"] = [0.5, 0.0]
