@@ -260,8 +260,8 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan of several helps; `_COST` for one. Within what a helper has learnt, which is from the
-    labels whose costs are all above 0.
+    """Of a plan of several helps; `_COST` for one. Within what a helper has learnt, which is from
+    the labels whose costs are all above 0.
 
     The table sees ahead: it pays much for one of few calls, and nothing once it has as many as it
     needs. To a helper, who does not, calls are worth about as much at every budget; how many there
