@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find core models adapters experiment
 RUN := $(VENV)/run
 TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
 
-.PHONY: test run reproduce smoke lint format bench clean help
+.PHONY: test run reproduce smoke killed lint format bench clean help
 
 test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
 	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
@@ -35,6 +35,13 @@ smoke: $(VENV)/.installed ## The main job at its smallest, by scripts, compared 
 		--scale=smoke --actors=scripted
 	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.compare_results --success=0.15 --calls=0.7 \
 		--results=results/smoke/results.json --golden=tests/data/results/smoke.json
+
+killed: smoke ## The same, each stage killed once; what it finds must be equal to the last digit.
+	rm -rf results/killed
+	PYTHONSAFEPATH=1 $(VENV)/bin/python tests/experiments/kill_stages.py 4 --out=results/killed \
+		--scale=smoke --actors=scripted
+	PYTHONSAFEPATH=1 $(VENV)/bin/python -m experiments.compare_results --success=0 --calls=0 \
+		--results=results/killed/results.json --golden=results/smoke/results.json
 
 lint: $(VENV)/.installed ## Ruff: formatting and rules.
 	$(VENV)/bin/ruff format --check .

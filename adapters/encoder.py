@@ -150,8 +150,10 @@ def _digest(text: str) -> bytes:
 
 
 def _row_lengths(longest: int) -> list[int]:
-    """64, 128, ... up to the first that holds the longest text."""
+    """64, 96, 128, 160, ..., 256, 320, ...: steps of a quarter of an octave, up to the first that
+    holds the longest text. Texts of like length, as states are, then fill their rows."""
     found = [_SHORTEST_ROW]
     while found[-1] < longest:
-        found.append(2 * found[-1])
+        octave = 1 << (found[-1].bit_length() - 1)
+        found.append(found[-1] + max(octave // 4, _SHORTEST_ROW // 2))
     return found

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.protocols import Actor, Reply, State
 from adapters.spending import SpendingLimit
@@ -43,6 +43,23 @@ class Memoised:
     @property
     def temperature(self) -> float:
         return self._actor.temperature
+
+    @property
+    def known(self) -> Mapping[str, Reply]:
+        """What is remembered, by the state's key."""
+        return self._replies
+
+    def learn(self, replies: Iterable[tuple[str, Reply]]) -> int:
+        """Remembers replies given before, by key; what is known already stays.
+
+        Returns:
+          How many were new.
+        """
+        before = set(self._replies)
+        for key, reply in replies:
+            if key not in self._replies:
+                self._remember(key, reply)
+        return len(self._replies.keys() - before)
 
     def act(self, states: Sequence[State], seeds: Sequence[int]) -> list[Reply]:
         """One reply for each state, as `Actor.act`.
@@ -88,7 +105,7 @@ class Memoised:
             if reply is not None and i == first[key]:
                 self._remember(key, reply)
             elif reply is not None:
-                reply = _free(reply)
+                reply = free(reply)
             replies.append(reply)
         return replies
 
@@ -98,13 +115,13 @@ class Memoised:
 
     def _remember(self, key: str, reply: Reply) -> None:
         if reply.error is None and not reply.stop:
-            self._replies[key] = _free(reply)
+            self._replies[key] = free(reply)
             if self._max_states is not None and len(self._replies) > self._max_states:
                 self._replies.popitem(last=False)
 
 
-def _free(reply: Reply) -> Reply:
-    """The same reply, given once more."""
+def free(reply: Reply) -> Reply:
+    """The same reply, given once more: it costs nothing now."""
     return dataclasses.replace(
         reply, input_tokens=0, output_tokens=0, seconds=0.0, retries=0, cost=0.0,
         cached=reply.error is None,

@@ -5,14 +5,15 @@ base actor, or of help i, that plays on alone. An episode is a sample of it for 
 end in which decision a was taken, and in every turn after them.
 
 Actions, for search (appendix A). One output: the success after an action of whoever took it, where
-the base actor alone plays on. Its text is the state's with a line more, see `with_action`.
+the base actor alone plays on. Where nobody saw that, as help played on, the samples of the state
+that the action led to are its own. Its text is the state's with a line more, see `with_action`.
 
 The texts of states may have the base actor's reply below them, see `adapters.proposals`.
 """
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -114,6 +115,7 @@ def read_outcomes(
     counts: list[np.ndarray] = []  # [2, O] each: tried, succeeded
     alone: list[Alone] = []
     replies: dict[str, str] = {}
+    after = _After()
     outputs = 1
     for episode in read_episodes(directory, step_type=_Turn):
         success = episode[-1].outcome == "success"
@@ -123,6 +125,8 @@ def read_outcomes(
             for turn in episode:
                 if turn.decision == 0:
                     replies.setdefault(turn.state_key, turn.raw)
+        if reads == "action":
+            after.add(episode)
         for key, words, output in _samples(episode, reads):
             if key not in place:
                 if not words:
@@ -138,6 +142,11 @@ def read_outcomes(
         if reads == "state" and is_start(episode[0].episode) and not any(episode[0].probabilities):
             states = np.array([place[turn.state_key] for turn in episode])
             alone.append(Alone(episode[0].task, states, success))
+    for key, words, name, samples in after.others(place):
+        place[key] = len(place)
+        text.append(words)
+        task.append(name)
+        counts.append(samples)
     if not counts:
         raise ValueError(f"{directory}: there is no complete episode to learn from")
     tried, succeeded = np.stack(counts, axis=1)
@@ -161,6 +170,31 @@ def read_outcomes(
             )
         text = [with_reply(one, replies[key]) for key, one in zip(place, text, strict=True)]
     return Outcomes(tuple(place), tuple(text), tuple(task), tried, succeeded, tuple(alone))
+
+
+class _After:
+    """How the base actor did, alone, from the states that actions led to."""
+
+    def __init__(self):
+        self._alone: dict[str, np.ndarray] = {}  # [2, 1] by state key: tried, succeeded
+        self._led: dict[str, tuple[str, str, str]] = {}  # by pair: its text, task, and where to
+
+    def add(self, episode: Sequence[_Turn]) -> None:
+        success = episode[-1].outcome == "success"
+        for key, _, output in _samples(episode, "state"):
+            if output == 0:
+                self._alone.setdefault(key, np.zeros((2, 1), np.int32))[:, 0] += (1, success)
+        for turn in episode[:-1]:
+            if turn.action is not None and turn.state_text:
+                pair = with_action(turn.state_key, turn.action)
+                words = with_action(turn.state_text, turn.action)
+                self._led.setdefault(pair, (words, turn.task, turn.next_state_key))
+
+    def others(self, known: Container[str]) -> Iterator[tuple[str, str, str, np.ndarray]]:
+        """Pairs that are not known, their texts, tasks and samples."""
+        for pair, (words, task, to) in self._led.items():
+            if pair not in known and to in self._alone:
+                yield pair, words, task, self._alone[to].copy()
 
 
 def _samples(episode: Sequence[_Turn], reads: Reading) -> Iterator[tuple[str, str, int]]:

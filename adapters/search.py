@@ -21,8 +21,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from adapters import seeds as seeds_lib
+from adapters.memo import free
 from adapters.protocols import Actor, Reply, Scorer, State
 
 CANDIDATES, C = 5, 0.25  # of Appendix A
@@ -41,6 +43,26 @@ class Visits:
     pair: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
 
 
+class _Drawn(NamedTuple):
+    """What was proposed in a state.
+
+    Attributes:
+      replies: of the proposer.
+      candidates: how often each action was proposed.
+      q: of each of them.
+      seconds: that the scorer took.
+    """
+
+    replies: Sequence[Reply]
+    candidates: Counter[str]
+    q: dict[str, float]
+    seconds: float
+
+    def free(self) -> "_Drawn":
+        """The same, as it costs when it is remembered."""
+        return self._replace(replies=[free(one) for one in self.replies], seconds=0.0)
+
+
 class Search:
     """Several proposals of an actor, of which the highest UCT is played.
 
@@ -50,11 +72,9 @@ class Search:
 
     Attributes:
       name: stands in the rollouts for who acted.
-      deterministic: False; other seeds give other proposals.
+      deterministic: whether a state has the same proposals always (`once`).
       config: of the search, JSON values.
     """
-
-    deterministic = False
 
     def __init__(
         self,
@@ -65,6 +85,7 @@ class Search:
         c: float = C,
         root: bool = True,
         key: Callable[[State], str] = lambda state: state.key,
+        once: bool = False,
         name: str | None = None,
     ):
         """Makes a search.
@@ -77,6 +98,8 @@ class Search:
           root: False for the formula as printed.
           key: what counts as the same state. A world whose keys hold the calls used never meets one
             twice in an episode, and the search then plays the best Q; here one may leave them out.
+          once: the proposals of a state are drawn once, by a seed made of its key, and remembered:
+            the search then leaves nothing to chance, and costs once what is met often.
           name: "search(<name of the proposer>)" if None.
 
         Raises:
@@ -93,9 +116,16 @@ class Search:
         if not c >= 0:
             raise ValueError(f"c is {c}, expected at least 0")
         self.name = name or f"search({proposer.name})"
-        self.config = {"candidates": candidates, "c": c, "root": root}
+        self.deterministic = once
+        self.config = {
+            "candidates": candidates,
+            "c": c,
+            "root": root,
+            "once": once,
+        }
         self._proposer, self._scorer, self._key = proposer, scorer, key
         self._candidates, self._c, self._root = candidates, c, root
+        self._known: dict[str, _Drawn] = {}  # by state key, where all is drawn once
 
     def start(self) -> Visits:
         """Nothing was visited yet."""
@@ -115,6 +145,19 @@ class Search:
         Raises:
           ValueError: the scorer gave another number of scores, or one outside of [0, 1].
         """
+        if not self.deterministic:
+            drawn = self._draw(states, seeds)
+        else:
+            fresh = {one.key: one for one in states if one.key not in self._known}
+            own = [seeds_lib.derive("search", key) for key in fresh]
+            found = dict(zip(fresh, self._draw(list(fresh.values()), own), strict=True))
+            self._known |= {key: one.free() for key, one in found.items()}
+            drawn = [found.pop(one.key, None) or self._known[one.key] for one in states]
+        return [self._choose(*one) for one in zip(states, memories, drawn, strict=True)]
+
+    def _draw(self, states: Sequence[State], seeds: Sequence[int]) -> list[_Drawn]:
+        if not states:
+            return []
         n = self._candidates
         replies = self._proposer.act(
             [state for state in states for _ in range(n)],
@@ -125,10 +168,7 @@ class Search:
         began = time.perf_counter()
         scores = self._score(states, candidates)
         seconds = time.perf_counter() - began
-        return [
-            self._choose(*one, seconds)
-            for one in zip(states, memories, proposed, candidates, scores, strict=True)
-        ]
+        return [_Drawn(*one, seconds) for one in zip(proposed, candidates, scores, strict=True)]
 
     def _score(
         self, states: Sequence[State], candidates: Sequence[Counter[str]]
@@ -151,16 +191,9 @@ class Search:
         scores = iter(found)
         return [{action: float(next(scores)) for action in actions} for actions in candidates]
 
-    def _choose(
-        self,
-        state: State,
-        memory: Visits,
-        proposed: Sequence[Reply],
-        candidates: Counter[str],
-        q: dict[str, float],
-        seconds: float,
-    ) -> Reply:
+    def _choose(self, state: State, memory: Visits, drawn: _Drawn) -> Reply:
         """Counts the visit and the proposals, and picks the highest UCT."""
+        proposed, candidates, q, seconds = drawn
         key = self._key(state)
         memory.state[key] += 1
         for action, times in candidates.items():

@@ -88,6 +88,7 @@ class Contest:
     """Plays jobs.
 
     Attributes:
+      actor: the base actor; `Memoised` where it leaves nothing to chance.
       deciders: the helpers of the conditions.
       deterministic: the actors leave nothing to chance.
     """
@@ -115,7 +116,7 @@ class Contest:
         """
         self._world, self._seed = world, seed
         self.deciders = deciders
-        self._actor = _memoised(actor)
+        self.actor = _memoised(actor)
         self._helps = [ByActor(_memoised(one.actor)) if _by_actor(one) else one for one in helps]
         self._how = dict(batch=batch, max_turns=max_turns)
         self.deterministic = actor.temperature == 0 and all(one.deterministic for one in helps)
@@ -219,9 +220,7 @@ class Contest:
                 waiting[made.name] = job
                 yield made
 
-        for played in play(
-            self._world, self._actor, self._helps, begin(), style=style, **self._how
-        ):
+        for played in play(self._world, self.actor, self._helps, begin(), style=style, **self._how):
             if played.error is not None:
                 raise EpisodeFailed(f"{played.episode.name}: {played.error}")
             yield waiting.pop(played.episode.name), played

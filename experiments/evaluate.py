@@ -4,9 +4,10 @@
         --actor=greedy --intervention=reasoner --conditions=conditions.json --out=evaluation
 
 `experiments.conditions` says what stands in the file of conditions. Those that are to meet a number
-of calls are set on validation tasks first; test tasks are not looked at for that. What a condition
+of calls are set on validation tasks first; test tasks are not looked at for that. What a helper
 does on validation tasks is what is expected of it. `--forecast` is a folder of rollouts of such
 tasks: from its table alone, without playing, it is foretold what each condition does.
+`--known` names folders in which the base actor's replies are to be found.
 Writes OUT/episodes.jsonl, a line an episode, and OUT/evaluation.json; prints a table.
 
 The same command goes on where it was stopped. Deterministic conditions are played once a task, the
@@ -22,9 +23,10 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from adapters.memo import Memoised
 from adapters.protocols import World
 from experiments import conditions as conditions_lib
-from experiments import summary
+from experiments import known_replies, summary
 from experiments.conditions import Condition, Dial
 from experiments.contest import Contest, EpisodeFailed, Job
 from experiments.deciders import Deciders
@@ -58,6 +60,10 @@ _FORECAST = flags.DEFINE_string("forecast", None, "Folder of rollouts of validat
 _PRM = flags.DEFINE_string(
     "prm", None, "Process reward model, for decisions that --forecast never tried."
 )
+_KNOWN = flags.DEFINE_list(
+    "known", [], "Folders of rollouts or evaluations whose replies a model need not give again."
+)
+_KEEP_REPLIES = flags.DEFINE_bool("keep_replies", False, "Keep a model's replies for --known.")
 _BATCH = flags.DEFINE_integer("batch", 256, "Episodes at once.", lower_bound=1)
 _MAX_TURNS = flags.DEFINE_integer("max_turns", None, "Of an episode. [the world's own limit]")
 _BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]")
@@ -122,6 +128,8 @@ def _evaluate() -> None:
                      for one in conditions}  # fmt: skip
             _play(log, contest, conditions, dials, tasks)
             results = list(log.found.values())
+        if _KEEP_REPLIES.value and isinstance(contest.actor, Memoised):
+            known_replies.keep(contest.actor, out, players.config[_ACTOR.value])
     told = {one.name: _told(one, dials[one.name], matches) for one in conditions}
     if _FORECAST.value is not None:
         _foretell(conditions, dials, contest, told)
@@ -169,6 +177,9 @@ def _play(
 
 def _contest(players: Players) -> Contest:
     actor = players.actor(_ACTOR.value)
+    if isinstance(actor, Memoised):
+        for folder in _KNOWN.value:
+            known_replies.recall(actor, folder, players.config[_ACTOR.value])
     helps = [
         players.intervention(
             name, actor, _ACTOR.value, proposer=_PROPOSER.value, scorer=_SCORER.value

@@ -26,12 +26,14 @@ from absl import app, flags, logging
 
 from adapters.episodes import Episode, play
 from adapters.helpers import Watch
+from adapters.memo import Memoised
 from adapters.prm import PRM
 from adapters.proposals import REPLY, Proposals
 from adapters.protocols import State
 from adapters.seeds import derive
 from adapters.step import Step
 from experiments import conditions as conditions_lib
+from experiments import known_replies
 from experiments.bench.runner import replace_text
 from experiments.conditions import Condition, Dial
 from experiments.deciders import Deciders
@@ -112,6 +114,9 @@ class _Looker:
 
     def __init__(self, players: Players):
         self._world, self._actor = players.world, players.actor(_ACTOR.value)
+        known = pathlib.Path(_EVALUATION.value, known_replies.NAME)
+        if isinstance(self._actor, Memoised) and known.exists():
+            known_replies.recall(self._actor, _EVALUATION.value, players.config[_ACTOR.value])
         self._helps = [
             players.intervention(name, self._actor, _ACTOR.value) for name in _INTERVENTION.value
         ]

@@ -12,7 +12,7 @@ with the tasks whose best path meets decisions never tried, in --parts (Table 4)
 import json
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ _WHOLE = flags.DEFINE_bool("whole_tasks", False, "Help for whole tasks, too.")
 _MATCHES = flags.DEFINE_string("matches", None, "For train: matches.json of the test tasks.")
 _TASKS = flags.DEFINE_integer("tasks", None, "For train: tasks that are played.")
 _TYPE = flags.DEFINE_string("type", "s_obj", "For train: of the tasks.")
+_PARTS_PLAN = flags.DEFINE_string(
+    "parts_plan", None, "For train: plan whose best path tells the tasks' parts. [--plan]"
+)
 _PARTS = flags.DEFINE_string("parts", None, "For train: file of the tasks' parts.")
 
 
@@ -59,16 +62,17 @@ def main(argv: list[str]) -> None:
             matches = json.loads(pathlib.Path(_MATCHES.value).read_text())
             found = for_train(plan, helpers, matches)
             tasks = [f"{_TYPE.value}/train/{i}" for i in range(_TASKS.value)]
-            _write(_PARTS.value, _parts(plan, tasks))
+            _write(_PARTS.value, _parts(_PARTS_PLAN.value or _PLAN.value, tasks))
         _write(_OUT.value, found)
     except (ValueError, OSError, TypeError, KeyError) as error:
         sys.exit(f"make_conditions: {error}")
     print(f"{len(found)} conditions.")
 
 
-def _parts(plan: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, list[str]]:
-    """Tasks by whether the best path at the middle budget comes to a decision never tried."""
-    labels = Labels.load(pathlib.Path(_PLAN.value, "labels.npz"))
+def _parts(folder: str, tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Tasks by whether a plan's best path at the middle budget comes to a decision never tried."""
+    plan = json.loads(pathlib.Path(folder, "plan.json").read_text())
+    labels = Labels.load(pathlib.Path(folder, "labels.npz"))
     middle = plan["plans"][min(1, len(plan["plans"]) - 1)]["cost"]
     column = labels.cost_index(middle)
     taken = labels.policy[:, column]

@@ -22,7 +22,6 @@ from models.thresholds import bracket
 
 _BEYOND = 1e30  # a threshold above all margins; float32 and JSON have no larger ones to spare
 _CANDIDATES = 64  # dials that are told apart
-_WIDTH = 3  # of them are tried at a time, between the two that hold the wanted number
 _NEAR = 0.01  # share of the wanted calls by which one dial may miss them
 
 
@@ -76,7 +75,7 @@ class Matcher:
             return [one.calls for one in found]
 
         try:
-            low, high, used = bracket(usage_of, len(candidates), calls, width=_WIDTH, near=_NEAR)
+            low, high, used = bracket(usage_of, len(candidates), calls, near=_NEAR)
         except ValueError as error:
             raise ValueError(f"{condition.name!r} on the validation tasks: {error}") from error
         share = (calls - used[low]) / (used[high] - used[low]) if used[high] > used[low] else 0.0
@@ -138,7 +137,10 @@ class Matcher:
 def match_all(
     matcher: Matcher, conditions: Sequence[Condition], path: str | os.PathLike
 ) -> dict[str, Matched]:
-    """What all conditions do on validation tasks, those that are to be matched once they are.
+    """What conditions do on validation tasks, those that are to be matched once they are.
+
+    Where chance asks, as often as it is told to, there is nothing to find out: such conditions are
+    played only if others are to match them.
 
     Args:
       matcher: plays the validation tasks.
@@ -169,8 +171,9 @@ def match_all(
             write_bytes(path, msgspec.json.encode(found) + b"\n")
         return found[condition.name]
 
-    progress = Progress("validated", len(conditions))
-    for one in conditions:
+    told = [one for one in conditions if one.method != "random" or one.match is not None]
+    progress = Progress("validated", len(told))
+    for one in told:
         match(one)
         progress.add()
     progress.end()

@@ -36,6 +36,7 @@ from experiments import stages
 from experiments.bench.runner import replace_text
 from experiments.main_job import report_page
 from experiments.main_job.assemble import assemble, environment
+from experiments.main_job.child import at_hand
 from experiments.main_job.graph import Job, Players
 from experiments.main_job.scales import SCALES
 from experiments.stages import StageError, Stopped
@@ -54,11 +55,14 @@ _BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]
 _API_KEY_ENV = flags.DEFINE_string(
     "api_key_env", "OPENAI_API_KEY", "Environment variable of the key; none where none is needed."
 )
-_JOBS = flags.DEFINE_integer("jobs", 2, "Stages at once.", lower_bound=1)
+_JOBS = flags.DEFINE_integer(
+    "jobs", None, "Stages at once. [as many as there are cores, 4 at most; 1 at --scale=paper]", 1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "All chance comes from it.", lower_bound=0)
 
 ACTORS = pathlib.Path(__file__).parent / "actors"
 _LLAMA, _OPENAI = "llama:", "openai:"
+_MOST_JOBS = 4
 _SCRIPTED = Players("greedy", "reasoner", proposer="experiments.main_job.proposer:greedy")
 
 
@@ -84,7 +88,8 @@ def _reproduce(out: pathlib.Path) -> None:
     graph = job.stages()
     stages.hashes(graph, _version())  # raises now what would be wrong
     _check_config(out / "config.json", config)
-    records = stages.run(graph, out, jobs=_JOBS.value, version=_version(), env=_env(out))
+    how = dict(version=_version(), env=_env(out), one_core_each=not job.scale.accelerator)
+    records = stages.run(graph, out, jobs=_jobs(job), **how)
     pairs = [(kind, one) for kind in job.scale.tasks for one in job.pairs(kind)]
     found = assemble(out, pairs, config, records)
     replace_text(out / "results.json", json.dumps(found, indent=1) + "\n")
@@ -103,6 +108,13 @@ def _job() -> Job:
     if backbone is None and not scale.backbone:
         raise ValueError("--backbone is missing, expected a language model's folder at this scale")
     return Job(scale, players, backbone, _SEED.value)
+
+
+def _jobs(job: Job) -> int:
+    """Stages at once: they take up to 2 GiB each, and share an accelerator badly."""
+    if _JOBS.value is not None:
+        return _JOBS.value
+    return 1 if job.scale.accelerator else min(len(at_hand()) or 2, _MOST_JOBS)
 
 
 def _players(kind: str) -> Players:

@@ -139,6 +139,7 @@ def run(
     out: str | os.PathLike,
     *,
     jobs: int = 2,
+    one_core_each: bool = True,
     version: str = "",
     env: Mapping[str, str] | None = None,
     stream: TextIO | None = None,
@@ -149,7 +150,8 @@ def run(
     Args:
       stages: of the job; those that need the longest time after them go first.
       out: its folder, made if it is missing.
-      jobs: stages at once; each gets its share of the processor's cores.
+      jobs: stages at once. What they find does not depend on it.
+      one_core_each: each stage stays on one core; False where an accelerator does the work.
       version: of the programs.
       env: variables of the environment to set for them where they are not set.
       stream: where progress goes; standard error if None.
@@ -172,7 +174,8 @@ def run(
     with _locked(folder / ".stages" / ".lock") as lock, _signals():
         expected = {stage.name: stage.seconds for stage in stages}
         line = Line(expected, stream or sys.stderr, every)
-        return _Run(stages, wanted, folder, jobs, lock, line, dict(env or {}) | os.environ).run()
+        free = cores(jobs, one_each=one_core_each)
+        return _Run(stages, wanted, folder, free, lock, line, dict(env or {}) | os.environ).run()
 
 
 class _Run:
@@ -181,14 +184,14 @@ class _Run:
         stages: Sequence[Stage],
         wanted: dict[str, str],
         out: pathlib.Path,
-        jobs: int,
+        free: list[list[int]],
         lock: int,
         line: Line,
         env: Mapping[str, str],
     ):
         self._stages = {stage.name: stage for stage in stages}
         self._wanted, self._out, self._lock, self._line = wanted, out, lock, line
-        self._free, self._env = cores(jobs), env
+        self._free, self._env = free, env  # the cores of each stage that may be started now
         self._running: dict[str, Child] = {}
         self._records: dict[str, Record] = {}
 
@@ -279,6 +282,7 @@ class _Run:
             "finished": True,
             "arguments": stage.arguments,
             "seconds": record.seconds,
+            "cpu_seconds": round(child.cpu_seconds, 2),
             "peak_memory_mb": record.peak_memory_mb,
             "outputs": files.fingerprints(self._out, stage.outputs),
         }

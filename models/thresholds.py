@@ -162,7 +162,7 @@ def bracket(
     number: int,
     planned: float,
     *,
-    width: int,
+    width: int | None = None,
     near: float = 0.0,
 ) -> tuple[int, int, dict[int, float]]:
     """Two neighbours of `number` dials in a row, between which usage rises past the plan.
@@ -171,7 +171,9 @@ def bracket(
       usage_of: places in the row [Q] -> expected usage there [Q], which should rise along the row.
       number: of dials, at least one.
       planned: expected usage wanted.
-      width: dials that are tried at one time, between the two that hold the plan; at least one.
+      width: dials that are tried at one time, evenly between the two that hold the plan; at least
+        one. None: one, where a straight line between these two meets the plan, or in their middle
+        if the line has moved the same one twice. That asks for few dials, most of them near by.
       near: share of the plan by which a dial may miss it; such a dial is taken at once.
 
     Returns:
@@ -188,8 +190,12 @@ def bracket(
             f"planned usage is {planned:g}, expected {usages[low]:.4g} (never asking) to "
             f"{usages[high]:.4g} (always)"
         )
+    moved = ""  # which ends the last steps moved
     while high - low > 1:
-        inner = np.unique(np.linspace(low, high, width + 2).round().astype(int))[1:-1].tolist()
+        if width is None:
+            inner = [_on_line(usages, low, high, None if moved[-2:] in _TWICE else planned)]
+        else:
+            inner = np.unique(np.linspace(low, high, width + 2).round().astype(int))[1:-1].tolist()
         usages |= dict(zip(inner, np.asarray(usage_of(inner), float).tolist(), strict=True))
         row = [low, *inner, high]
         best = min(row, key=lambda i: abs(usages[i] - planned))
@@ -197,8 +203,20 @@ def bracket(
             return best, best, usages
         # The first step of the row over which usage passes the plan.
         above = next((i for i in row[1:] if usages[i] >= planned), high)
+        moved += "h" if above < high else "l"
         low, high = row[row.index(above) - 1], above
     return low, high, usages
+
+
+_TWICE = ("hh", "ll")
+
+
+def _on_line(usages: dict[int, float], low: int, high: int, planned: float | None) -> int:
+    """The inner place where a line meets the plan, or the middle one."""
+    share, rise = 0.5, usages[high] - usages[low]
+    if planned is not None and rise > 0:
+        share = (planned - usages[low]) / rise
+    return min(max(round(low + share * (high - low)), low + 1), high - 1)
 
 
 def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from experiments.main_job.graph import CEILING, ORACLE
+from experiments.main_job.graph import ORACLE
 from experiments.main_job.results import VERSION, check
 from experiments.stages import Record
 
@@ -62,8 +62,7 @@ def assemble(
                 _evaluation(found, _read(path))
         if intervention == ORACLE:
             continue
-        path = out / CEILING / key / "plan.json"
-        _plan(found, _read(path if path.exists() else out / "plan" / key / "plan.json"), here)
+        _plan(found, _read(out / "plan" / key / "plan.json"), here)
         _models(found, out, key, here)
         path = out / "examined" / key / "examine.json"
         if intervention == "stronger":

@@ -20,6 +20,7 @@ class Child:
       cores: those that it stays on; all if empty.
       code: its exit status, or the negative number of a signal, once it has ended.
       peak_memory_mb: in MiB, of the largest process of it, once it has ended.
+      cpu_seconds: of a processor that it took, once it has ended.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Child:
           env: its environment.
         """
         self.log, self.cores = log, cores
-        self.code, self.peak_memory_mb = 0, 0.0
+        self.code, self.peak_memory_mb, self.cpu_seconds = 0, 0.0, 0.0
         stay = ",".join(map(str, cores))
         held = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), stay]
         with log.open("ab") as file:
@@ -61,7 +62,7 @@ class Child:
         return time.monotonic() - self._began
 
     def ended(self) -> bool:
-        """Whether it has; then `code` and `peak_memory_mb` are set."""
+        """Whether it has; then `code` and what it used are set."""
         if self.process.returncode is not None:
             return True
         pid, status, used = os.wait4(self.process.pid, os.WNOHANG)
@@ -70,6 +71,7 @@ class Child:
         self.code = self.process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss: bytes, or KiB
         self.peak_memory_mb = used.ru_maxrss / unit
+        self.cpu_seconds = used.ru_utime + used.ru_stime
         return True
 
     def last_line(self) -> str:
@@ -81,9 +83,20 @@ class Child:
         return lines[-1] if lines and not lines[-1].startswith("$ python") else ""
 
 
-def cores(jobs: int) -> list[list[int]]:
-    """For each of so many jobs the cores that are its; none where there are too few to share."""
+def cores(jobs: int, *, one_each: bool) -> list[list[int]]:
+    """For each of so many jobs the cores that are its; none of them is to stay where it is put if
+    the list is empty.
+
+    With `one_each` a job has one core however many there are, so that what it computes does not
+    depend on how many run: sums over several threads are rounded otherwise. Jobs share cores where
+    there are too few.
+    """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, expected at least 1")
-    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return [there[i::jobs] if len(there) >= jobs else [] for i in range(jobs)]
+    there = at_hand()
+    return [there[i % len(there) :][:1] if one_each and there else [] for i in range(jobs)]
+
+
+def at_hand() -> list[int]:
+    """The cores that this process may use; empty where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

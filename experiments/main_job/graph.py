@@ -10,10 +10,12 @@ from experiments.main_job.suite import MAIN, SETTINGS, STATE_ALONE
 from experiments.stages import Stage
 
 ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
-CEILING = "plan-exact"  # of the table as it is, without estimates: its frontier is the ceiling
 PRM_STATE = "prm_state"  # the paper's process reward model, which reads no replies
-# In observations. So little leaves what was tried nearly as it is, and speaks where nothing was.
-PRIOR = 0.05
+# Tokens of an update where all is tuned: texts are read once, and more updates learn more.
+_BATCH = 2048
+# In observations. The base actor has played on from every state; of help that was never tried the
+# model says how it does if it plays to the end, which is more than one call, so it is not asked.
+PRIOR = 0.0
 # Budgets of two helps: the paper's r1 and r2.
 _PAIRS = ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5))
 # Costs of two helps to label at: where a budget does not bind its cost is 0, and teaches nothing.
@@ -67,7 +69,7 @@ class Job:
         """The interventions of a type; those with search only where somebody samples."""
         can_search = self.players[kind].proposer is not None
         found = [one for one in self.scale.tasks[kind] if can_search or one == "stronger"]
-        if self.scale.further and kind == "s_obj":
+        if self.scale.whole_tasks and kind == "s_obj":
             found.append(ORACLE)
         return tuple(found)
 
@@ -96,8 +98,6 @@ class _Pair:
             if "search" in self._job.pairs(self._kind):
                 found.append(self._prm("q", "--action"))
         found += [self._plan("plan"), self._helper(MAIN, "plan")]
-        if self._intervention != "both":
-            found.append(self._plan(CEILING, strength=0.0))
         helpers = {MAIN: f"helper-{MAIN}"}
         if self._kind == "s_obj" and self._intervention == "stronger":
             for variant in self._scale.variants:
@@ -128,17 +128,32 @@ class _Pair:
             f"--intervention={','.join(names[self._intervention])}",
             *self._players.flags,
         )
-        if self._intervention in ("stronger", ORACLE):
+        if not self._searches:
             return flags
         scorer = f"--scorer=prm:{{out}}/q/{self._kind}-stronger"
         return (*flags, f"--proposer={self._players.proposer}", scorer)
 
+    def _first_prm(self, what: str) -> str | None:
+        """The pair from whose process reward model another one begins: one of the same base actor
+        that has learnt from more tasks; None if there is none."""
+        if what == PRM_STATE:
+            return None  # nothing of the paper's reads replies
+        if self._searches or what == "q":
+            return f"{self._kind}-stronger"
+        same = self._job.players["s_obj"].base == self._players.base
+        return "s_obj-stronger" if same and self._kind != "s_obj" else None
+
+    @property
+    def _searches(self) -> bool:
+        return self._intervention not in ("stronger", ORACLE)
+
     def _needs_q(self) -> tuple[str, ...]:
-        searches = self._intervention not in ("stronger", ORACLE)
-        return (f"q-{self._kind}-stronger",) if searches else ()
+        return (f"q-{self._kind}-stronger",) if self._searches else ()
 
     def _collect(self, split: str) -> Stage:
-        number = self._tasks if split == "train" else self._val_tasks()
+        number = self._tasks if split == "train" else self._scale.forecast_tasks
+        if split == "val" and self._searches:
+            number = min(number, self._scale.search_val_tasks // 2)
         out = self._at(f"rollouts-{split}")
         flags = (
             f"--out={{out}}/{out}",
@@ -147,7 +162,7 @@ class _Pair:
             f"--tasks={number}",
             "--close=nohelp",
             # Validation tables are for forecasts alone, and search is dear.
-            *(["--repetitions=1"] if split == "val" or self._needs_q() else []),
+            *(["--repetitions=1"] if split == "val" or self._searches else []),
             self._seed,
             *self._who(),
         )
@@ -159,27 +174,30 @@ class _Pair:
             needs=self._needs_q(),
             inputs=self._players.folders,
             keeps=True,
-            seconds=0.3 * number,
+            seconds=(1.5 if self._searches else 0.5) * number,
         )
 
     def _prm(self, what: str, *reads: str) -> Stage:
         """A process reward model: of states and the base actor's replies, of states alone as the
         paper's, or of actions for search."""
         rollouts, out = self._at("rollouts-train"), self._at(what)
-        flags = (
-            f"--rollouts={{out}}/{rollouts}",
-            f"--out={{out}}/{out}",
-            *self._tuned(self._backbone()),
-            *reads,
-        )
+        needs, inputs = self._needs_backbone(), self._backbone_inputs()
+        backbone, tokens = self._backbone(), self._scale.less_tokens
+        if (first := self._first_prm(what)) is not None:
+            backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
+        elif what == "prm" and self._kind == "s_obj":
+            tokens = self._scale.tokens
+        how = ("head", None) if self._searches else (self._scale.tune, tokens)
+        tuned = self._tuned(backbone, *how)
+        flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
             "train_prm",
             flags,
             (out,),
-            needs=(f"collect-train-{self._key}", *self._needs_backbone()),
-            inputs=self._backbone_inputs(),
-            seconds=self._scale.tokens / 5000,
+            needs=(f"collect-train-{self._key}", *needs),
+            inputs=inputs,
+            seconds=20 if self._searches else tokens / 8000,
         )
 
     def _plan(
@@ -199,14 +217,14 @@ class _Pair:
             *([f"--costs={','.join(costs)}"] if costs else []),
             self._seed,
             *(["--reply"] if reply else []),
+            f"--prm={{out}}/{self._at('prm')}",
+            f"--strength={strength:g}",
+            f"--stored={{out}}/{self._stored()}",
         ]
-        if strength:
-            flags += [f"--prm={{out}}/{self._at('prm')}", f"--strength={strength:g}"]
-            flags.append(f"--stored={{out}}/{self._stored()}")
         if rule != "exact":
             flags.append(f"--rule={rule}")
-        needs = [f"collect-train-{self._key}", *([f"prm-{self._key}"] if strength else [])]
-        needs += [f"plan-{self._key}"] if strength and name != "plan" else []
+        needs = [f"collect-train-{self._key}", f"prm-{self._key}"]
+        needs += [f"plan-{self._key}"] if name != "plan" else []
         return _stage(f"{name}-{self._key}", "plan", flags, (out,), needs=tuple(needs), seconds=15)
 
     def _helper(
@@ -231,21 +249,20 @@ class _Pair:
             needs.append(f"plan-{self._key}")
         needs = tuple(dict.fromkeys(needs))
         name = f"helper-{variant}-{self._key}"
-        seconds = 20 if self._scale.tune_helper == "head" else self._scale.tokens / 5000
+        seconds = 15 if self._scale.tune_helper == "head" else self._scale.tokens / 8000
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
     def _variant(self, variant: str) -> list[Stage]:
         name, _, setting = variant.partition("@")
         if name == "paper_rule":
             return [self._plan("plan-paper", rule="paper"), self._helper(name, "plan-paper")]
-        if name == "prior_0":
-            return [self._helper(name, CEILING)]
         if name == STATE_ALONE:
             plan = "plan-state_alone"
             return [self._plan(plan, reply=False), self._helper(name, plan, backbone=PRM_STATE)]
         if name.startswith("prior_"):
             plan = f"plan-{name}"
-            return [self._plan(plan, strength=float(name[-1])), self._helper(name, plan)]
+            strength = float(name.removeprefix("prior_"))
+            return [self._plan(plan, strength=strength), self._helper(name, plan)]
         if name == "one_cost":
             place = SETTINGS.index(setting)
             cost = f"{{{self._at('plan')}/plan.json#/plans/{place}/cost}}"
@@ -264,22 +281,27 @@ class _Pair:
         ]
         outputs, needs = [f"{out}-{split}.json"], [f"plan-{learnt}", f"prm-{learnt}"]
         if split == "test":
-            if not self._needs_q():
+            if not self._searches:
                 flags.append(f"--prm={{out}}/{PRM_STATE}/{learnt}")
                 flags.append(f"--prm_reply={{out}}/prm/{learnt}")
                 needs.append(f"{PRM_STATE}-{learnt}")
-            curve = self._scale.further and helpers and not self._needs_q()
+            curve = self._scale.curve and helpers and not self._searches
             flags += ["--curve"] if curve else []
             flags += ["--all_settings"] if self._scale.all_settings else []
-            whole = self._scale.further and self._kind == "s_obj"
+            whole = self._scale.whole_tasks and self._kind == "s_obj"
             flags += ["--whole_tasks"] if whole else []
         else:
+            # What was never tried lies on a best path only where something is known of it.
+            priors = (one for one in self._scale.variants if one.startswith("prior_"))
+            with_prior = next((f"plan-{one}" for one in priors), "plan")
             flags += [
                 f"--matches={{out}}/{self._at('evaluation-test')}/matches.json",
                 f"--type={self._kind}",
                 f"--tasks={self._scale.train_tasks}",
                 f"--parts={{out}}/{out}-parts.json",
+                f"--parts_plan={{out}}/{self._at(with_prior)}",
             ]
+            needs.append(f"{with_prior}-{self._key}")
             outputs.append(f"{out}-parts.json")
             needs.append(f"evaluate-test-{self._key}")
         needs += [f"{folder}-{self._key}" for folder in helpers.values()]
@@ -290,7 +312,8 @@ class _Pair:
         out, conditions = self._at(f"evaluation-{split}"), self._at("conditions")
         number = self._scale.train_tasks
         if split == "test":
-            number = self._scale.search_tasks if self._needs_q() else self._scale.test_tasks
+            number = self._scale.search_tasks if self._searches else self._scale.test_tasks
+            number = self._scale.whole_tasks if self._intervention == ORACLE else number
         flags = [
             f"--type={self._kind}",
             f"--split={'test_unseen' if split == 'test' else 'train'}",
@@ -303,6 +326,10 @@ class _Pair:
             *self._who(),
         ]
         needs = [f"conditions-{split}-{self._key}", *self._needs_q()]
+        # What the base actor said there it need not say again.
+        rollouts = "val" if split == "test" else "train"
+        flags.append(f"--known={{out}}/rollouts-{rollouts}/{self._learnt}")
+        needs.append(f"collect-{rollouts}-{self._learnt}")
         if split == "test":
             flags.append(f"--val_tasks={self._val_tasks()}")
         if split == "test" and self._intervention != ORACLE:
@@ -310,7 +337,8 @@ class _Pair:
                 f"--forecast={{out}}/{self._at('rollouts-val')}",
                 f"--prm={{out}}/{self._at('prm')}",
             ]
-            needs += [f"collect-val-{self._key}", f"prm-{self._key}"]
+            needs += [f"prm-{self._key}"]
+            flags += ["--keep_replies"] if self._intervention == "stronger" else []
         if split == "train":
             flags.append(f"--parts={{out}}/{conditions}-parts.json")
         return _stage(
@@ -320,7 +348,7 @@ class _Pair:
             (out,),
             needs=tuple(needs),
             inputs=self._players.folders,
-            seconds=0.5 * number,
+            seconds=(3.0 if self._searches else 1.2) * number,
         )
 
     def _examine(self) -> Stage:
@@ -338,19 +366,22 @@ class _Pair:
             *self._who(),
         )
         needs = (f"evaluate-test-{self._key}", f"{PRM_STATE}-{self._key}")
-        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=10)
+        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=50)
 
     def _stored(self) -> str:
         """Hidden states of the rollouts' texts, which the plan computes: of one decoder."""
         return f"{self._at('plan')}/hidden.safetensors"
 
     def _val_tasks(self) -> int:
-        return self._scale.search_val_tasks if self._needs_q() else self._scale.val_tasks
+        return self._scale.search_val_tasks if self._searches else self._scale.val_tasks
 
-    def _tuned(self, backbone: str, tune: str | None = None) -> tuple[str, ...]:
-        """Flags of training; the head alone reads all states."""
-        found = f"--backbone={backbone}", f"--tune={tune or self._scale.tune}", self._seed
-        return found if tune == "head" else (*found, f"--tokens={self._scale.tokens}")
+    def _tuned(self, backbone: str, tune: str, tokens: int | None = None) -> tuple[str, ...]:
+        """Flags of training; a head alone reads all states if no number of tokens is given."""
+        found = [f"--backbone={backbone}", f"--tune={tune}", self._seed]
+        found += [f"--batch={_BATCH}"] if tune == "full" else []
+        if tune != "head" or tokens is not None:
+            found.append(f"--tokens={tokens or self._scale.tokens}")
+        return tuple(found)
 
     def _backbone(self) -> str:
         return self._job.backbone or "{out}/backbone/model"

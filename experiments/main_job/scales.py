@@ -13,53 +13,64 @@ class Scale:
     Attributes:
       tasks: training tasks, by type and intervention; what is not there is not played.
       val_tasks, test_tasks: of each.
+      forecast_tasks: of validation, played with help at random: the tables of forecasts.
       search_tasks, search_val_tasks: test and validation tasks where search takes part: it is dear.
       train_tasks: of those evaluated for Table 4.
       seeds: of conditions with chance in them.
       budgets: calls a task; the first three are r high, mid, low.
       variants: of the helper that are trained besides the method, for S_obj and a stronger model.
-      further: more points of each curve, and help for whole tasks.
+      whole_tasks: help for whole tasks, too, and an oracle's, of so many test tasks; 0 for neither.
+      curve: more points of the curve of asking at random.
       all_settings: variants at each setting, not at r mid alone.
       tune, tokens: of process reward models.
+      less_tokens: of those that begin with another one's decoder, or read states alone.
       tune_helper: of helpers, whose decoder is the process reward model's.
+      accelerator: does the work, so that stages are not bound to a core each.
       backbone: flags of train_actor, where no language model is given.
     """
 
     tasks: Mapping[str, Mapping[str, int]]
     val_tasks: int
     test_tasks: int
+    forecast_tasks: int
     search_tasks: int
     search_val_tasks: int
     train_tasks: int
     seeds: int
     budgets: tuple[float, ...]
     variants: tuple[str, ...]
-    further: bool
+    whole_tasks: int
+    curve: bool
     all_settings: bool
     tune: str
     tune_helper: str
     tokens: int
+    less_tokens: int
     backbone: tuple[str, ...]
+    accelerator: bool = False
 
 
 _ALL = ("labels", "balanced", "trajectory", "advantage", "one_cost@r mid")
-_ALL += ("paper_rule", "state_alone", "prior_0", "prior_1", "prior_5")
+_ALL += ("paper_rule", "state_alone", "prior_0.05", "prior_1", "prior_5")
 SCALES = {
     "smoke": Scale(
         tasks={"s_obj": {"stronger": 60}},
         val_tasks=20,
         test_tasks=30,
+        forecast_tasks=20,
         search_tasks=30,
         search_val_tasks=20,
         train_tasks=30,
         seeds=2,
         budgets=(0.5, 1.0, 2.0),
         variants=("labels", "trajectory"),
-        further=False,
+        whole_tasks=0,
+        curve=False,
         all_settings=True,
         tune="head",
         tune_helper="head",
         tokens=100_000,
+        less_tokens=100_000,
         backbone=("--tasks=40", "--steps=30", "--width=64", "--depth=2", "--played=0"),
     ),
     "small": Scale(
@@ -70,17 +81,20 @@ SCALES = {
         },
         val_tasks=200,
         test_tasks=200,
-        search_tasks=100,
+        forecast_tasks=60,
+        search_tasks=40,
         search_val_tasks=40,
         train_tasks=150,
         seeds=3,
         budgets=(0.5, 1.0, 2.0, 0.25, 1.5, 3.0),
         variants=_ALL,
-        further=True,
+        whole_tasks=60,
+        curve=False,
         all_settings=False,
         tune="full",
         tune_helper="head",
-        tokens=600_000,
+        tokens=800_000,
+        less_tokens=300_000,
         backbone=("--tasks=300", "--steps=300", "--width=96", "--depth=3", "--played=0"),
     ),
     "paper": Scale(
@@ -91,17 +105,21 @@ SCALES = {
         },
         val_tasks=200,
         test_tasks=200,
+        forecast_tasks=200,
         search_tasks=200,
         search_val_tasks=200,
         train_tasks=1000,
         seeds=3,
         budgets=(0.5, 1.0, 2.0, 0.25, 1.5, 3.0),
         variants=_ALL,
-        further=True,
+        whole_tasks=200,
+        curve=True,
         all_settings=True,
         tune="lora",
         tune_helper="lora",
         tokens=20_000_000,
+        less_tokens=20_000_000,
         backbone=(),
+        accelerator=True,
     ),
 }

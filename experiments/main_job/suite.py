@@ -3,6 +3,7 @@
 Written for `experiments.evaluate`, as `experiments.conditions` says.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,12 @@ VARIANTS = {
     "one_cost": (", one helper for this cost", "cost"),
     "paper_rule": (", labels of the paper's rule", "rule"),
     STATE_ALONE: (", state alone read", "reads"),
-    "prior_0": (", no prior", "prior"),
+    "prior_0.05": (", prior of strength 0.05", "prior"),
     "prior_1": (", prior of strength 1", "prior"),
     "prior_5": (", prior of strength 5", "prior"),
 }
 CAPS = (1, 2, 3)
+_COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
 
 Plan = Mapping[str, Any]
 Conditions = list[dict[str, Any]]
@@ -258,9 +260,14 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan, but not below the least cost above 0 that a helper has learnt."""
-    cost = plan["plans"][i]["cost"]
-    return [
-        max(r, min((row[k] for row in plan["costs"] if row[k] > 0), default=r))
-        for k, r in enumerate(cost)
-    ]
+    """Of a plan of several helps; `_COST` for one. Within what a helper has learnt, which is from
+    the labels whose costs are all above 0.
+
+    The table sees ahead: it pays much for one of few calls, and nothing once it has as many as it
+    needs. To a helper, who does not, calls are worth about as much at every budget; how many there
+    are is left to its threshold.
+    """
+    wanted = [_COST] if len(plan["helps"]) == 1 else plan["plans"][i]["cost"]
+    learnt = [cost for row in plan["costs"] if min(row) > 0 for cost in row]
+    low, high = min(learnt, default=0.0), max(learnt, default=math.inf)
+    return [min(max(cost, low), high) for cost in wanted]

@@ -54,6 +54,18 @@ def test_the_second_time_nothing_is_asked_or_paid():
     ]
 
 
+def test_what_was_learnt_is_not_asked_and_does_not_replace_what_is_known():
+    inner = Counting()
+    actor = Memoised(inner)
+    act(actor, "a")
+    learnt = [(key, Reply(f"once {key}", "old", seconds=2.0)) for key in "abb"]
+    assert actor.learn(learnt) == 1
+    assert [reply.action for reply in act(actor, "abc")] == ["do a", "once b", "do c"]
+    assert inner.asked == ["a", "c"]
+    assert actor.known["b"] == Reply("once b", "old", cached=True)
+    assert list(actor.known) == ["a", "b", "c"]
+
+
 def test_the_same_state_twice_in_a_batch_is_asked_once_with_its_first_seed():
     inner = Counting()
     replies = act(Memoised(inner), "abcab")

@@ -112,6 +112,24 @@ def test_an_action_is_a_sample_where_the_base_actor_plays_after_it(folder):
     assert "text of a\nAction: from a" in found.text and not found.alone
 
 
+def test_an_action_before_more_help_is_worth_what_it_led_to(tmp_path):
+    folder = rollouts(
+        tmp_path / "rollouts",
+        ("t1 helped", "abc", (1, 1, 1), (1.0,), "success"),
+        ("close/t1 at c", "c", (0,), (0.0,), "success"),
+        ("t1 alone", "a", (0,), (0.0,), "failure"),
+        ("t1 mixed", "abz", (1, 1, 1), (1.0,), "success"),
+    )
+    found = read_outcomes(folder, reads="action")
+    counts = np.concatenate([found.tried, found.succeeded], 1).tolist()
+    assert dict(zip(found.key, counts, strict=True)) == {
+        "a\nAction: from a": [1, 0],  # seen directly
+        "b\nAction: from b": [1, 1],  # by what followed c
+        "c\nAction: from c": [2, 2],
+        "z\nAction: from z": [1, 1],
+    }
+
+
 @pytest.mark.parametrize(
     "episodes, texts, message",
     [

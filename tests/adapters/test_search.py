@@ -184,7 +184,21 @@ def test_the_same_seeds_give_the_same_search():
 
     assert run(1) == run(1)
     assert run(1) != run(2)
-    assert not Search.deterministic
+    assert not Search(doors.guesser(), scorer({})).deterministic
+
+
+def test_once_a_state_is_drawn_whatever_the_seed_and_costs_once():
+    proposer = Proposer(*(Reply(a, f"raw {a}", input_tokens=9) for a in "abaca"))
+    search = Search(proposer, scorer({"a": 0.5, "b": 0.6, "c": 0.1}), once=True, c=0.0)
+    assert search.deterministic
+    memories = [search.start() for _ in range(3)]
+    first, second = search.act([STATE] * 2, memories[:2], [1, 2])
+    third = turn(search, memories[2], seed=3)
+    assert first.action == second.action == third.action == "b"
+    assert [one.input_tokens for one in (first, second, third)] == [45, 0, 0]
+    assert third.cached and third.seconds == 0.0
+    assert proposer.batches == [(5, 5)]
+    assert memories[0].state == memories[2].state == {STATE.key: 1}  # each counts its own visits
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_search_takes_a_scorer_and_a_proposer(players):
         "candidates": 5,
         "c": 0.25,
         "root": True,
+        "once": True,
         "proposer": {"name": "guesser", "temperature": 1.0},
         "scorer": f"{HERE}scorer",
     }
@@ -96,6 +97,7 @@ def test_a_language_model_in_a_folder_acts_helps_and_proposes(players, tmp_path)
         assert described["scorer"]["reads"] == "action" and len(described["scorer"]["prm"]) == 64
         (reply,) = search.act(tiny_folders.STATES[:1], [search.start()], [0])
         assert reply.action is not None or reply.truncated
+    assert search.deterministic
 
 
 def test_sif_is_a_world_and_has_its_actors():

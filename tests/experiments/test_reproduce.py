@@ -145,6 +145,18 @@ def test_conditions_are_those_that_evaluate_reads():
     assert tables == {"2", "3", "5", "matched", "learns", "cap", "cost", "rule", "reads", "prior"}
 
 
+def test_a_helper_is_told_one_cost_that_it_has_learnt():
+    for costs, told in [([[0.0], [0.01], [0.1]], 0.1), ([[0.0], [0.01], [0.9]], 0.25)]:
+        given = plan() | {"costs": costs}
+        helpers = [one for one in for_test(given, "prm", HELPERS) if one["method"] == "helper"]
+        assert {one["cost"][0] for one in helpers if "cost" in one} == {told}
+    of_two = plan(2)
+    of_two["costs"] = [[0.5, 0.0], [0.01, 0.01], [0.08, 0.04]]  # learnt where all are above 0
+    of_two["plans"][1]["cost"] = [0.5, 0.0]
+    costs = [one["cost"] for one in for_test(of_two, None, {MAIN: "h"}) if "cost" in one]
+    assert costs[:2] == [[0.08, 0.08], [0.08, 0.01]]
+
+
 def test_variants_may_stand_at_the_middle_setting_alone():
     names = {one["setting"] for one in for_test(plan(), "prm", HELPERS)}
     assert "r mid, labels copied" in names
@@ -197,8 +209,7 @@ def test_results_are_put_together_as_the_report_reads_them(tmp_path):
     examined = {"self_regulation": [], "turns": [], "examples": []}
     written = {
         "evaluation-test/s_obj-stronger/evaluation.json": evaluation,
-        "plan/s_obj-stronger/plan.json": plan() | {"frontier": None},
-        "plan-exact/s_obj-stronger/plan.json": plan(),
+        "plan/s_obj-stronger/plan.json": plan(),
         "examined/s_obj-stronger/examine.json": examined,
         "prm/s_obj-stronger/prm.json": {"quality": {}},
     }

@@ -113,6 +113,21 @@ def test_a_changed_command_runs_again_with_all_that_need_it(copied, changed, aga
     assert (copied / ".stages" / "stale" / again[0] / again[0] / "0").read_text() == "x"
 
 
+CORES = "import os, sys; open(sys.argv[1], 'w').write(str(len(os.sched_getaffinity(0))))"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system binds nobody to cores")
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+@pytest.mark.parametrize("one_core_each", [True, False])
+def test_what_a_stage_may_use_does_not_depend_on_how_many_run(tmp_path, jobs, one_core_each):
+    some = [Stage(name, ("-c", CORES, f"{{out}}/{name}"), (name,)) for name in "abc"]
+    run(tmp_path, *some, jobs=jobs, one_core_each=one_core_each)
+    wanted = 1 if one_core_each else len(os.sched_getaffinity(0))
+    assert {(tmp_path / name).read_text() for name in "abc"} == {str(wanted)}
+    kept = json.loads((tmp_path / ".stages" / "a.json").read_text())
+    assert 0 < kept["cpu_seconds"] < 10
+
+
 def test_another_version_runs_all_again(copied):
     run(copied, *DIAMOND, version="2")
     assert sorted(diary(copied)) == list("abcd")

@@ -99,21 +99,34 @@ def test_bad_input_is_refused(call, message):
         call()
 
 
+@pytest.mark.parametrize("width, most", [(3, 2 + 3 * 3), (None, 2 + 8)])
 @pytest.mark.parametrize("wanted", [0.0, 0.3, 4.7, 9.0, 30.0, 62.6, 63.0])
-def test_neighbours_hold_the_wanted_number_after_few_tries(wanted):
+def test_neighbours_hold_the_wanted_number_after_few_tries(wanted, width, most):
     tried = []
 
     def usage_of(places):
         tried.extend(places)
         return [0.0 if place < 5 else float(place) for place in places]
 
-    low, high, used = bracket(usage_of, 64, wanted, width=3, near=0.01)
+    low, high, used = bracket(usage_of, 64, wanted, width=width, near=0.01)
     if low == high:
         assert used[low] == pytest.approx(wanted, rel=0.01)
     else:
         assert high == low + 1
         assert used[low] <= wanted <= used[high]
-    assert len(tried) == len(set(tried)) <= 2 + 3 * 3
+    assert len(tried) == len(set(tried)) <= most
+
+
+def test_a_line_comes_near_a_bent_curve_at_once_and_asks_nothing_far_away():
+    tried = []
+
+    def usage_of(places):
+        tried.extend(places)
+        return [9 * (1 - (1 - place / 63) ** 1.5) for place in places]
+
+    low, high, used = bracket(usage_of, 64, 1.0)
+    assert high == low + 1 and used[low] <= 1.0 <= used[high]
+    assert len(tried) <= 2 + 4 and max(tried[2:]) <= 2 * high
 
 
 def test_no_dial_is_made_up_for_more_calls_than_there_are():
