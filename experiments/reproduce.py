@@ -10,7 +10,7 @@ own (`collect`, `train_prm`, `plan`, `train_helper`, `evaluate`, `examine`, `rep
 knows their order alone: see `experiments.main_job.graph`.
 
 --scale    smoke   tests that all fits together; about 2 minutes on two cores
-           small   the default; more than half an hour on two cores
+           small   the default; about 20 minutes on two cores
            paper   1,000 tasks a type, for an accelerator
 --actors   embedded  the small language model of this repository, with the scripted reasoner as the
                      stronger one; S_hum is played by scripts alone
