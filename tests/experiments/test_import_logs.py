@@ -122,7 +122,10 @@ def test_keys_by_a_function(script, tmp_path, monkeypatch):
     assert script(*flags, f"--out={tmp_path / 'a'}").error == ""
     assert [step.state_key for step in episodes(tmp_path / "a")[0]] == ["t17 0", "t17 1"]
     flags[1] = "--state_key=my_keys:other"
-    assert "--state_key: module 'my_keys' has no attribute" in script(*flags, "--out=x").error
+    assert (
+        "--state_key: 'my_keys:other': module 'my_keys' has no attribute"
+        in script(*flags, "--out=x").error
+    )
 
 
 @pytest.mark.parametrize(

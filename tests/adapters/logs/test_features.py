@@ -90,7 +90,7 @@ def test_numbers_are_kept_with_those_of_the_users_own(fitted, tmp_path):
 
 
 def test_functions_that_do_not_fit_are_refused(fitted):
-    with pytest.raises(ValueError, match="'nowhere' is no MODULE:FUNCTION"):
+    with pytest.raises(ValueError, match="'nowhere', expected MODULE:FUNCTION"):
         Numbers(fitted, "nowhere")
     with pytest.raises(ValueError, match=r"gives shape \(1,\), expected \(4, F\)"):
         Numbers(fitted, f"{__name__}:bad")(TEXTS)
