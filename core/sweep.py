@@ -63,8 +63,8 @@ def sweep(
 ) -> Solution:
     """The best policy for each cost.
 
-    rule="exact": V(s) = max_a Q(s, a) by V = S - r.M, S and M carried together. Ties go to fewer
-    calls. The policy is optimal up to `bound`.
+    rule="exact": V(s) = max_a Q(s, a) first, then the least usage M among the actions that tie for
+    it, and S = V + r.M. The policy is optimal up to `bound`.
 
     rule="paper": usage/policy iteration as printed (Section 5.2's boxed equation, Section 5.3; for
     K > 1 Appendix E.3), for comparison. From success probabilities p given beforehand it iterates

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from core import bellman, rules, solver
+from core import bellman, dp, rules, solver
 from core.table import TransitionTable
 from core.tangents import Known
 from experiments import instances
@@ -113,3 +113,24 @@ def test_known_costs_begin_where_they_end():
     np.testing.assert_allclose(value, best, atol=1e-9)
     both = known.and_others(Known.of(problem, solved, [1]))
     assert both.value.shape[1] == both.usage.shape[2] == len(both.costs) == 4
+
+
+def test_chunks_agree_where_help_can_go_round_for_ever():
+    num_states, rng = 60, np.random.default_rng(2)
+    states, success = np.arange(num_states), 0.6 * rng.random(num_states)
+    table = TransitionTable.from_arrays(  # help leads round, nohelp ends
+        state=np.tile(states, 3),
+        action=np.repeat([1, 0, 0], num_states),
+        next_state=np.concatenate([rng.permutation(num_states), *np.repeat([[60], [61]], 60, 1)]),
+        prob=np.concatenate([np.ones(num_states), success, 1 - success]),
+        num_states=num_states + 2,
+        num_actions=2,
+        success=num_states,
+        failure=num_states + 1,
+        start=states,
+    )
+    costs = np.append(0.0, np.geomspace(1e-3, 1, 11))
+    whole, parts = (dp.sweep(table, costs, chunk=chunk) for chunk in (12, 4))
+    assert whole.converged.all() and parts.converged.all()
+    np.testing.assert_array_equal(parts.policy, whole.policy)
+    np.testing.assert_allclose(parts.usage, whole.usage, atol=1e-9)
