@@ -128,9 +128,11 @@ class _Search:
         self.tolerance, self.same = tolerance, _SAME * tolerance
         self.vertices: list[_Vertex] = []
         self.bound = 0.0
-        self._closed: set[tuple[float, float]] = set()  # usages of proven neighbours
+        self._closed: dict[tuple[float, float], float] = {}  # neighbours, and the gap between them
+        self._lost = 0.0  # of success, by taking vertices for the same
         self._asked: list[tuple[_Vertex, _Vertex]] = []  # the pairs whose slopes are solved next
         self._known: Known | None = None  # what was solved, to begin at
+        self._spent: solver.Block | None = None  # the last block
 
     def solve(self, costs: np.ndarray) -> None:
         """Solves a batch of costs and takes in the vertices found."""
@@ -140,10 +142,12 @@ class _Search:
             padded,
             tolerance=self.tolerance,
             start=None if self._known is None else self._known.start(padded),
+            spent=self._spent,
         )
         known = Known.of(self.problem, block, range(costs.size))
         self._known = known if self._known is None else self._known.and_others(known)
         reached = solver.at_start(self.problem, block)
+        self._spent = block
         fresh = [
             _Vertex(float(u), float(s), policy, float(r), float(r))
             for r, u, s, policy in zip(
@@ -157,14 +161,16 @@ class _Search:
     def _close_tried(self, fresh: list[_Vertex]) -> None:
         for (low, high), vertex in zip(self._asked, fresh, strict=False):
             r = _slope(low, high)
-            if vertex.success - r * vertex.usage <= low.success - r * low.usage + self.same:
-                self._closed.add((low.usage, high.usage))
+            above = vertex.success - r * vertex.usage - (low.success - r * low.usage)
+            if above <= self.same:
+                self._closed[low.usage, high.usage] = max(above, 0.0)
 
     def _merge(self, fresh: list[_Vertex]) -> None:
         """Keeps the vertices of the upper envelope; those that are the same become one."""
         merged: list[_Vertex] = []
         for v in sorted([*self.vertices, *fresh], key=lambda v: (v.usage, -v.success)):
             if merged and v.success <= merged[-1].success + self.same:
+                self._lost = max(self._lost, v.success - merged[-1].success)
                 continue  # as good with fewer calls
             merged.append(v)
         hull: list[_Vertex] = []
@@ -195,6 +201,7 @@ class _Search:
         usage = np.array([v.usage for v in vertices])
         success = np.array([v.success for v in vertices])
         left = max((_pair_gap(*pair) for pair in self._pairs()), default=0.0)
+        left = max(left, *self._closed.values(), self._lost)
         curve = np.interp([v.usage for v in self.vertices], usage, success)
         dropped = max(0.0, float(np.max([v.success for v in self.vertices] - curve)))
         complete = left <= self.same and len(vertices) == len(self.vertices)

@@ -35,9 +35,10 @@ class Reached(NamedTuple):
     iterations: jax.Array  # [R] sweeps until this cost was done
 
 
-@jax.jit
+@functools.partial(jax.jit, donate_argnames=("memory",), keep_unused=True)
 def maximize(
     backups: Backups,
+    memory: jax.Array,
     start: jax.Array,
     allowed: jax.Array,
     gain_weight: Any,
@@ -60,6 +61,7 @@ def maximize(
 
     Args:
       backups: the table.
+      memory: [N, R] an array whose place the values take.
       start: [F, R] where to begin, the values of the feedback nodes.
       allowed: [N, R] bit masks of actions.
       gain_weight: [] or [R].
@@ -99,12 +101,11 @@ def maximize(
     num_costs = start.shape[1]
     many = start.shape[0] > _FEW * allowed.shape[0]
     block = _BLOCK[many]
-    zeros = jnp.zeros((allowed.shape[0], num_costs), start.dtype)
     values, history, _, iterations, sweeps = jax.lax.while_loop(
         lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
         body,
         (
-            zeros,
+            jnp.zeros_like(memory),
             acceleration.begin(start, _HISTORY[many], extrapolate),
             start,
             jnp.zeros(num_costs, jnp.int32),
@@ -160,11 +161,19 @@ def first_action(mask: jax.Array) -> jax.Array:
     return jax.lax.population_count(lowest - 1).astype(jnp.int8)
 
 
-@functools.partial(jax.jit, donate_argnames=("negative_total",))
+@functools.partial(jax.jit, donate_argnames=("memory", "negative_total"), keep_unused=True)
 def split_usage(
-    value: jax.Array, negative_total: jax.Array, usage: tuple[jax.Array, ...], prices: jax.Array
+    memory: jax.Array,
+    value: jax.Array,
+    negative_total: jax.Array,
+    usage: tuple[jax.Array, ...],
+    prices: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """S = V + r.M, and the usage of all K helps, given that of all but the last; [N, R] each."""
+    """S = V + r.M, and the usage of all K helps, given that of all but the last; [N, R] each.
+
+    S takes the place of `memory` [N, R].
+    """
+    del memory
     usage = (*usage, -negative_total - sum(usage))
     return value + sum(r * m for r, m in zip(prices, usage, strict=True)), usage
 

@@ -18,6 +18,7 @@ _TIE = 8.0  # how much closer V is than actions that tie: errors must not tell t
 _HISTORY = 6  # arrays of the feedback nodes' values, roughly
 _FIRST_GUESS = 64.0  # expected steps, where no certificate tells
 _REFINEMENTS = 4
+_ROOM = 1.5  # the bound is 1.25 targets a step (ties, and what V lacks), and rounding
 _EXACT_COST = 2.0  # up to which S = V + r.M is as exact as V
 
 
@@ -133,6 +134,7 @@ def solve(
     max_sweeps: int = _MAX_SWEEPS,
     start: tuple[jax.Array, jax.Array] | None = None,
     devices: tuple[jax.Device, ...] | None = None,
+    spent: Block | None = None,
 ) -> Block:
     """Solves the problem for costs [R, K], to a bound of `tolerance` where it can.
 
@@ -147,6 +149,8 @@ def solve(
       max_sweeps: sweeps at most for V, and for usage.
       start: V and minus the total usage of the feedback nodes, [F, R], to begin at; zeros if None.
       devices: to split the costs over, R a multiple of their number.
+      spent: a block of as many costs that is done with, whose memory is taken: asking the system
+        for more takes longer than a sweep.
     """
     backups, dtype = problem.backups, problem.dtype
     shape = (backups.feedback.shape[0], len(costs))
@@ -165,12 +169,20 @@ def solve(
     )
     ones, no_gain, gain = np.ones(prices.shape, dtype), dtype.type(0), dtype.type(1)
     proven = np.isfinite(problem.steps)
-    target = tolerance / (4 * (problem.steps if proven else _FIRST_GUESS))
+    target = tolerance / (_ROOM * (problem.steps if proven else _FIRST_GUESS))
     iterations = np.zeros(len(costs), np.int32)
+
+    memory = [] if spent is None else [spent.value, spent.success, *spent.usage]
+
+    def room():
+        if memory:
+            return memory.pop()
+        return jax.device_put(np.zeros((problem.num_nodes, len(costs)), dtype), place)
 
     def maximize(start, allowed, gain_weight, prices, target, max_sweeps):
         return rules.maximize(
             backups,
+            room(),
             start,
             allowed,
             gain_weight,
@@ -215,7 +227,7 @@ def solve(
         one_call = np.zeros(prices.shape, dtype)
         one_call[k] = -1.0
         usage.append(follow(no_gain, one_call))
-    success, usage = rules.split_usage(value, negative, tuple(usage), prices)
+    success, usage = rules.split_usage(room(), value, negative, tuple(usage), prices)
     if costs.max() > _EXACT_COST:  # S = V + r.M would lose the digits that r.M has more than S
         success = follow(gain, np.zeros(prices.shape, dtype))
     return Block(costs, value, success, usage, policy, bound, iterations)

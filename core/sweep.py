@@ -159,7 +159,7 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
         fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.elements_a_cost)))
         chunk = min(max(fitting, _MIN_CHUNK), _MAX_CHUNK)
     size = min(chunk, -(-num_costs // share)) * share
-    parts, known = [], None
+    parts, known, block = [], None, None
     chunks = _chunks(costs, size)
     for columns in chunks:
         padded = np.resize(columns, size)
@@ -170,9 +170,11 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
             max_sweeps=max_iterations,
             start=None if known is None else known.start(costs[padded]),
             devices=devices,
+            spent=block,
         )
-        if known is None and len(chunks) > 1:
-            known = Known.of(problem, block, range(columns.size))
+        if len(chunks) > 1:
+            solved = Known.of(problem, block, range(columns.size))
+            known = solved if known is None else known.and_others(solved)
         part = _to_states(problem, block)
         part.update(bound=block.bound[None], iterations=block.iterations[None])
         parts.append({name: array[:, : columns.size] for name, array in part.items()})

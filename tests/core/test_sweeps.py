@@ -63,6 +63,7 @@ def test_the_last_change_bounds_the_residual(family, max_sweeps):
     prices, allowed = jnp.asarray(COSTS.T), all_allowed(problem, len(COSTS))
     reached = rules.maximize(
         problem.backups,
+        jnp.full((problem.num_nodes, len(COSTS)), 1e30),
         jnp.zeros((problem.backups.feedback.size, len(COSTS))),
         allowed,
         1.0,
@@ -113,6 +114,18 @@ def test_known_costs_begin_where_they_end():
     np.testing.assert_allclose(value, best, atol=1e-9)
     both = known.and_others(Known.of(problem, solved, [1]))
     assert both.value.shape[1] == both.usage.shape[2] == len(both.costs) == 4
+
+
+def test_a_block_that_is_done_with_lends_its_memory():
+    problem = prepared("layered", 1500, num_helps=2)
+    costs = np.repeat(COSTS, 2, axis=1)
+    fresh = solver.solve(problem, costs, tolerance=1e-10)
+    spent = solver.solve(problem, costs[::-1] / 2, tolerance=1e-10)
+    again = solver.solve(problem, costs, tolerance=1e-10, spent=spent)
+    for name in ("value", "success", "policy"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
+    np.testing.assert_array_equal(again.usage, fresh.usage)
+    assert spent.value.is_deleted() and spent.success.is_deleted()
 
 
 def test_chunks_agree_where_help_can_go_round_for_ever():
