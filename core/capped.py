@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core import bellman, checks, cycles, rules, solver
+from core.compiling import jit
 from core.table import TransitionTable
 
 _TOLERANCE = 1e-10
@@ -119,7 +120,7 @@ class _Solved(NamedTuple):
     policy: jax.Array  # [N, C] int8
 
 
-@jax.jit
+@jit
 def _solve(backups, prices, may_call, after, *, target) -> _Solved:
     """Gauss-Seidel sweeps over [N, C] values; helps read the columns `after` [K, C] of theirs.
 

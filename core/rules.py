@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from core import acceleration, bellman
 from core.bellman import Backups
+from core.compiling import jit
 
 _FEW = 1 / 8  # of the nodes: so few feedback nodes are extrapolated at hardly any cost
 _BLOCK = 2, 3  # sweeps between two extrapolations: where they are few, and where not
@@ -35,7 +36,7 @@ class Reached(NamedTuple):
     iterations: jax.Array  # [R] sweeps until this cost was done
 
 
-@functools.partial(jax.jit, donate_argnames=("memory",), keep_unused=True)
+@jit(donate_argnames=("memory",), keep_unused=True)
 def maximize(
     backups: Backups,
     memory: jax.Array,
@@ -122,7 +123,7 @@ def _put(backups: Backups, values: jax.Array, feedback: jax.Array) -> jax.Array:
     )
 
 
-@jax.jit
+@jit
 def greedy(
     backups: Backups,
     values: jax.Array,
@@ -190,7 +191,7 @@ def rounding(values: jax.Array) -> jax.Array:
     return _ROUNDING * jnp.finfo(values.dtype).eps * (1 + jnp.abs(values).max(axis=0))
 
 
-@jax.jit
+@jit
 def price_certificate(
     backups: Backups, value: jax.Array, costs: jax.Array, defect: jax.Array
 ) -> jax.Array:
@@ -236,7 +237,7 @@ def price_certificate(
     return jnp.where(growth <= 1.0, weight.max(axis=0), jnp.inf)
 
 
-@jax.jit
+@jit
 def evaluate(
     backups: Backups,
     mixture: tuple[jax.Array, ...],
@@ -292,7 +293,7 @@ class Iterated(NamedTuple):
     period: jax.Array  # [R] of the limit cycle found, 0 if none
 
 
-@jax.jit
+@jit
 def paper(
     backups: Backups,
     costs: jax.Array,

@@ -7,7 +7,7 @@ import chex
 import jax
 import numpy as np
 
-from core import dp, rules
+from core import compiling, dp, rules
 from core.transitions import TransitionTable
 from experiments import instances
 
@@ -26,6 +26,25 @@ def test_other_numbers_compile_nothing_new():
             assert dp.sweep(table, costs, discount=discount).converged.all()
     finally:
         rules.maximize = original
+
+
+def test_options_are_asked_for_where_the_compiler_knows_them(monkeypatch):
+    def double(x):
+        return 2 * x
+
+    assert compiling.jit(double)(3) == 6
+    assert compiling.jit(donate_argnums=0)(double)(jax.numpy.arange(3)).tolist() == [0, 2, 4]
+    monkeypatch.setattr(compiling, "_ON_CPU", {"xla_no_such_option": True})
+    compiling._compiler_options.cache_clear()
+    try:
+        assert compiling._compiler_options() is None
+        assert compiling.jit(double)(3) == 6
+    finally:
+        compiling._compiler_options.cache_clear()
+
+
+def test_a_jitted_function_keeps_its_name():
+    assert rules.maximize.__name__ == "maximize" and "backups" in rules.maximize.__doc__
 
 
 FOUR_DEVICES = """
