@@ -13,6 +13,8 @@ Any of them may have
   "match"      in place of p or threshold: the calls an episode that are to be met on validation
                tasks, of all helps together; a number, or another condition as "helper r mid"
   "cap"        calls of each help an episode at most: 3 or [3, 1]
+  "rise"       of the threshold with each call that the episode has made (`adapters.rising`); for
+               prm and helper, state by state, under a cap
   "task_wise"  for whole tasks. "now": help once asked for plays to the end; 5: likewise, from turn
                5 on, asked for in the turns before; "all": the task is played alone, and begun again
                with help where that is needed. At random, tasks are drawn with p, not turns. They
@@ -40,8 +42,8 @@ _FIELDS = {
     "never": (),
     "always": ("help",),
     "random": ("p", "match"),
-    "prm": ("prm", "help", "threshold", "share", "match"),
-    "helper": ("folder", "cost", "threshold", "share", "match"),
+    "prm": ("prm", "help", "threshold", "share", "match", "rise"),
+    "helper": ("folder", "cost", "threshold", "share", "match", "rise"),
 }
 _ANY = ("method", "setting", "cap", "task_wise", "against", *_TOLD)
 
@@ -85,6 +87,7 @@ class Condition:
       help: which help `always` and `prm` ask.
       weights: [K] of the helps in random calls; sum to one.
       cap: [K] calls at most.
+      rise: of the threshold with each call that was made.
       task_wise: None, how help goes on, or "all" for a new beginning.
       against: names of conditions to compare with; None if not given.
       told: fields that are handed on.
@@ -99,6 +102,7 @@ class Condition:
     help: int = 1
     weights: tuple[float, ...] = (1.0,)
     cap: tuple[int, ...] | None = None
+    rise: float = 0.0
     task_wise: TaskWise | str | None = None
     against: tuple[str, ...] | None = None
     told: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -185,6 +189,9 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
     if method in ("prm", "helper") and not isinstance(source, str):
         raise ValueError(f"{_FIELDS[method][0]} is {source!r}, expected a folder")
     dial, weights = _dial(given, method, match, num_helps)
+    rise = _number("rise", given.get("rise", 0.0), 0, float("inf"))
+    if rise and (given.get("cap") is None or given.get("task_wise") is not None):
+        raise ValueError(f"rise is {rise}, expected it with a cap, and without task_wise")
     return Condition(
         method=method,
         setting=setting,
@@ -195,6 +202,7 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
         help=int(_number("help", given.get("help", 1), 1, num_helps)),
         weights=weights,
         cap=_cap(given.get("cap"), num_helps),
+        rise=rise,
         task_wise=_task_wise(given.get("task_wise")),
         against=None if given.get("against") is None else tuple(given["against"]),
         told={name: given[name] for name in _TOLD if name in given},

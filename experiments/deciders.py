@@ -16,6 +16,7 @@ from adapters.helpers import Always, Never, Random
 from adapters.prm_helper import PRMHelper
 from adapters.proposals import REPLY, Proposals, WithReplies
 from adapters.protocols import Actor, Helper
+from adapters.rising import Rising
 from experiments.conditions import Condition, Dial
 from experiments.players import make
 
@@ -80,7 +81,8 @@ class Deciders:
         if condition.method == "random":
             return Random(condition.shares(value))
         found = self.judge(condition)
-        return found if value is None else found.at(value)
+        found = found if value is None else found.at(value)
+        return Rising(found, condition.rise, condition.cap) if condition.rise else found
 
     def _with_replies(self, helper: Any) -> Any:
         if not helper.style.endswith(REPLY):

@@ -130,7 +130,7 @@ class _Looker:
         for task in tasks:
             seed = derive(_SEED.value, task, 0)
             helper = watch.over(deciders.helper(condition, dial, seed))
-            episodes.append(Episode(name=task, task=task, helper=helper, seed=seed))
+            episodes.append(Episode(task, task, helper, seed=seed, cap=condition.cap))
         found: dict[str, list[Step]] = {}
         played = play(self._world, self._actor, self._helps, episodes, style=None, batch=256)
         for over in played:

@@ -6,10 +6,11 @@ episode ends after it; without one the base actor plays in its place. Either way
 missing from the forecast, so it is told how many decisions an episode were never tried.
 """
 
+import copy
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +18,7 @@ from scipy import sparse
 from adapters.prm_helper import SuccessModel
 from adapters.protocols import Helper
 from core import dp
+from core.table import build_table
 from experiments import planning
 from experiments.conditions import Condition, Dial
 from experiments.deciders import Deciders
@@ -68,11 +70,9 @@ class Tables:
             success = prior.probabilities(self._data.texts.read_in(prior.style))
             self._table = self._table.with_prior(np.asarray(success, np.float64), _TOUCH)
         self._states = self._data.texts.states()
-        table = self._table
-        self._leads = sparse.csr_array(
-            (table.prob, table.successor, table.indptr),
-            shape=(table.available.size, table.num_states),
-        )
+        self._left: np.ndarray | None = None  # [S] calls; None where they are not counted
+        self._counting: dict[int, Tables] = {}  # by cap
+        self._leads = _leads(self._table)
 
     @property
     def num_helps(self) -> int:
@@ -87,12 +87,29 @@ class Tables:
     def forecast(
         self, condition: Condition, dial: Dial | None, deciders: Deciders
     ) -> Forecast | None:
-        """What the condition would do; None where it needs more than the state.
+        """What the condition would do; None where it needs more than the state and the calls left.
 
-        Calls left, and what was decided in earlier turns, are no part of the state.
+        What was decided in earlier turns is no part of a state. Where a helper of one help has a
+        cap, the calls that it leaves are counted in the states.
         """
-        if condition.cap is not None or condition.task_wise is not None:
+        judged = condition.method in ("prm", "helper") and self.num_helps == 1
+        if condition.task_wise is not None or (condition.cap is not None and not judged):
             return None
+        on = self if condition.cap is None else self._counted(condition.cap[0])
+        return on._forecast(condition, dial, deciders)
+
+    def _counted(self, cap: int) -> Self:
+        """The same, with calls counted in the states."""
+        if cap not in self._counting:
+            found = copy.copy(self)
+            found._table = counting_calls(self._table, cap)
+            found._states = self._states * (cap + 1)
+            found._left = np.repeat(np.arange(cap, -1, -1), len(self._states))
+            found._leads = _leads(found._table)
+            self._counting[cap] = found
+        return self._counting[cap]
+
+    def _forecast(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> Forecast:
         values = (None,) if dial is None else dial.values
         shares = (1.0,) if len(values) == 1 else (1 - dial.share, dial.share)
         wanted = np.stack([self._decisions(condition, one, deciders) for one in values], axis=-1)
@@ -137,8 +154,10 @@ class Tables:
         fresh = np.unique(self._table.start)
         while fresh.size:
             known[fresh] = True
-            decided = helper.decide([self._states[s] for s in fresh], None, [0] * fresh.size)
-            wanted[fresh] = np.eye(num_actions)[[one.help for one in decided]]
+            left = None if self._left is None else self._left[fresh, None]
+            decided = helper.decide([self._states[s] for s in fresh], left, [0] * fresh.size)
+            helps = np.array([one.help for one in decided])
+            wanted[fresh] = np.eye(num_actions)[helps if left is None else helps * (left[:, 0] > 0)]
             states, actions = np.nonzero(self._possible(wanted[..., None])[fresh, :, 0])
             leads = self._leads[fresh[states] * num_actions + actions]
             after = np.unique(leads.indices)
@@ -160,3 +179,39 @@ class Tables:
         followed = dataclasses.replace(self._table, count=taken)
         visits = followed.coverage(top=0).visits
         return float(visits @ (wanted * (self._table.count == 0)).sum(axis=1))
+
+
+def counting_calls(table: dp.TransitionTable, cap: int) -> dp.TransitionTable:
+    """The table of one help in which a state also tells how many calls were made.
+
+    Returns:
+      A table of (cap + 1) S states: state c S + s is s after c calls. A call more than the cap is
+      there, and not counted.
+    """
+    layers, number = cap + 1, table.num_states
+    state, action = np.divmod(table.entry_row, table.num_actions)
+    layer = np.repeat(np.arange(layers), state.size)
+    state, action, successor, prob = (
+        np.tile(one, layers) for one in (state, action, table.successor, table.prob)
+    )
+    return build_table(
+        num_states=layers * number,
+        num_actions=table.num_actions,
+        state=layer * number + state,
+        action=action,
+        successor=np.minimum(layer + (action > 0), cap) * number + successor,
+        prob=prob,
+        exit_success=np.tile(table.exit_success, (layers, 1)),
+        available=np.tile(table.available, (layers, 1)),
+        count=np.tile(table.count, (layers, 1)),
+        start=table.start,
+        start_weight=table.start_weight,
+        terminal=np.tile(table.terminal, layers),
+    )
+
+
+def _leads(table: dp.TransitionTable) -> sparse.csr_array:
+    """[S A, S] probabilities of the states that follow."""
+    return sparse.csr_array(
+        (table.prob, table.successor, table.indptr), shape=(table.available.size, table.num_states)
+    )

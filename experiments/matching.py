@@ -22,6 +22,7 @@ from models.thresholds import bracket
 
 _BEYOND = 1e30  # a threshold above all margins; float32 and JSON have no larger ones to spare
 _CANDIDATES = 64  # dials that are told apart
+_RISEN = 4  # calls whose risen thresholds are told apart
 _NEAR = 0.01  # share of the wanted calls by which one dial may miss them
 
 
@@ -118,7 +119,8 @@ class Matcher:
         """Dials, the one that makes the fewest calls first.
 
         Thresholds lie between the margins of states that are met without help and with all of it;
-        these are judged at one time, as a model has it fast.
+        these are judged at one time, as a model has it fast. Where thresholds rise, margins are
+        also compared with what those of the first calls have risen to.
         """
         if condition.method == "random":
             return np.linspace(0.0, 1.0, _CANDIDATES)
@@ -127,7 +129,9 @@ class Matcher:
         ends += [Condition("always", str(k), help=k + 1) for k in range(self._contest.num_helps)]
         jobs = [Job(end, None, task) for end in ends for task in self._tasks]
         states = self._contest.states(jobs)
-        margins = np.unique(np.asarray(helper.margins(states), float).max(axis=1))[::-1]
+        margins = np.asarray(helper.margins(states), float).max(axis=1)
+        risen = condition.rise * np.arange(_RISEN if condition.rise else 1)
+        margins = np.unique(margins[:, None] - risen)[::-1]
         between = (margins[:-1] + margins[1:]) / 2
         if len(between) > _CANDIDATES:
             between = np.quantile(between, np.linspace(1, 0, _CANDIDATES), method="nearest")

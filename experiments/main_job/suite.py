@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.main_job.findings import matched_to
-from experiments.main_job.tables import REPLIES
+from experiments.main_job.tables import CONSTANT, REPLIES, RISING
 
 SETTINGS = ("r high", "r mid", "r low")  # the first budgets of a plan
 PAIRS = ("r1 high, r2 high", "r1 high, r2 mid", "r1 mid, r2 high")
@@ -29,6 +29,8 @@ VARIANTS = {
 }
 CAPS = (1, 2, 3)
 _COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
+# Of the threshold with each call, likewise; under a cap that leaves room for all calls that pay.
+_RISING = {"rise": 0.1, "cap": 10}
 
 Plan = Mapping[str, Any]
 Conditions = list[dict[str, Any]]
@@ -110,6 +112,7 @@ def for_train(plan: Plan, helpers: Mapping[str, str], matches: Mapping[str, Any]
                 tables=["4"],
                 series="helper" + added,
                 against=[],
+                **(_RISING if variant == MAIN else {}),
             )
             if len(dial["values"]) == 2:
                 one["share"] = dial["share"]
@@ -159,34 +162,46 @@ def _helper(
                 tables=(["3"] if several else ["2", "3"]) if main else [],
                 series="helper",
                 against=_against(setting, prm, prm_reply, several) if main else [],
+                **({} if several else _RISING),
             )
         )
         if not main:
             continue
+        if not several:
+            found.append(_constant(found[-1]))
         equal = dict(match=f"helper {setting}", tables=["matched"], against=[])
         random = dict(method="random", setting=matched_to(setting), series="random", **equal)
         if several:
             random["p"] = [u / 2 / max(sum(one["budget"]), 1e-9) for u in one["budget"]]
         found.append(random)
-        for judge, added in ((prm, ""), (prm_reply, REPLIES)):
+        judges = ((prm, "", {}), (prm_reply, REPLIES, {}), (prm_reply, RISING + REPLIES, _RISING))
+        for judge, added, how in judges:
             if judge is not None and not several:
                 series = dict(series="PRM threshold" + added)
                 name = matched_to(setting) + added
-                found.append(dict(method="prm", setting=name, prm=judge) | equal | series)
+                found.append(dict(method="prm", setting=name, prm=judge) | equal | series | how)
     return found
+
+
+def _constant(helper: Mapping[str, Any]) -> dict[str, Any]:
+    """The same helper with a threshold that does not rise."""
+    found = {name: value for name, value in helper.items() if name not in _RISING}
+    setting = helper["setting"] + CONSTANT
+    against = [f"helper {helper['setting']}"]
+    return found | dict(setting=setting, tables=["rise"], series=None, against=against)
 
 
 def _against(setting: str, prm: str | None, prm_reply: str | None, several: bool) -> list[str]:
     found = ["never 0%", f"random {matched_to(setting)}"]
     if not several:
         found.append("always 100%")
-        judges = ((prm, ""), (prm_reply, REPLIES))
+        judges = ((prm, ""), (prm_reply, REPLIES), (prm_reply, RISING + REPLIES))
         found += [f"prm {matched_to(setting)}{added}" for judge, added in judges if judge]
     return found
 
 
 def _variants(plan: Plan, helpers: Mapping[str, str], settings: Sequence[str]) -> Conditions:
-    """Other helpers, each compared with the method at the same usage."""
+    """Other helpers, each compared at the same usage with the method's, all thresholds constant."""
     found = []
     for variant, folder in helpers.items():
         name, _, where = variant.partition("@")  # one that was trained for a setting
@@ -203,7 +218,7 @@ def _variants(plan: Plan, helpers: Mapping[str, str], settings: Sequence[str]) -
                     setting=setting + added,
                     match=sum(plan["plans"][i]["budget"]),
                     tables=[table],
-                    against=[f"helper {setting}"],
+                    against=[f"helper {setting}{CONSTANT}"],
                 )
             )
             if name in ("labels", "balanced", "trajectory") and setting == "r mid":

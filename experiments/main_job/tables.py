@@ -28,6 +28,7 @@ METHODS = {
 }
 CAUSES = ("invalid action", "limit", "wrong Done", "other")
 REPLIES = ", replies read"  # of the base actor, by a process reward model: ends a setting
+RISING, CONSTANT = ", rising threshold", ", constant threshold"  # with calls made; in settings
 _USUAL = ("SR", "SPL", "L", "U", "E[U]")
 
 Row = Mapping[str, Any]
@@ -169,7 +170,7 @@ def at_equal_usage(caption: str, rows: Sequence[Row]) -> Safe:
                 difference = page.interval(difference, f"{100 * low:+.1f} to {100 * high:+.1f}")
                 judged = "yes" if low > 0 or high < 0 else "no"
             other = METHODS.get(row["b"]["method"], row["b"]["method"])
-            other += REPLIES if row["b"]["setting"].endswith(REPLIES) else ""
+            other += "".join(one for one in (RISING, REPLIES) if one in row["b"]["setting"])
             lines.append((f"{name(row['a'])} − {other}", [difference, judged]))
     columns = [Column("success of"), Column("points"), Column("beyond chance")]
     return page.table(caption, columns, lines)

@@ -16,6 +16,7 @@ from adapters.helpers import Never, Random
 from adapters.interventions import ByActor
 from adapters.labels import reach
 from adapters.prm_helper import PRMHelper
+from adapters.rising import Rising
 from adapters.rollouts import RolloutWriter, read_episodes
 from adapters.rollouts.counts import read_counts
 from core import dp
@@ -47,6 +48,8 @@ CONDITIONS = [
     {**PRM, "setting": "begin again", "threshold": 0.6, "task_wise": "all"},
     {**PRM, "setting": "first two turns", "threshold": 0.6, "task_wise": 2},
     {"method": "random", "setting": "whole tasks", "p": 0.5, "task_wise": "all"},
+    {**HELPER, "setting": "rising", "cost": 0.5, "threshold": -0.3, "rise": 0.4, "cap": 3},
+    {**HELPER, "setting": "rising half", "cost": 0.5, "rise": 0.4, "cap": 3, "match": 0.5},
 ]
 
 
@@ -193,6 +196,19 @@ def test_a_cap_holds_and_whole_tasks_are_helped_as_asked(evaluated):
         assert one["usage"][0] in (0, max(one["length"] - 2, 0))
 
 
+def test_thresholds_rise_with_the_calls_made(evaluated):
+    out, found, _ = evaluated
+    rows, calls = by_name(found), {}
+    for rise, setting in ((0.4, "rising"), (0.0, "constant")):
+        helper = Rising(fake_models.ByMargin(1, 0.5, -0.3), rise, (3,))
+        steps = [one.steps for one in played(helper, cap=(3,))]
+        calls[setting] = np.mean([sum(step.decision for step in one) for one in steps])
+    assert rows["helper rising"]["usage"] == pytest.approx([calls["rising"]])
+    assert calls["rising"] < calls["constant"]
+    matched = rows["helper rising half"]["validation"]
+    assert matched["usage"] == pytest.approx([0.5], abs=0.1)
+
+
 def test_forecasts_are_the_solvers_on_the_validation_table(evaluated, rollouts):
     _, found, _ = evaluated
     rows = by_name(found)
@@ -211,7 +227,14 @@ def test_forecasts_are_the_solvers_on_the_validation_table(evaluated, rollouts):
     assert own["ceiling"]["success"] >= own["success"] - 1e-9
     alone = [one.steps[-1].outcome == "success" for one in played(Never(), "val")]
     assert rows["never 0%"]["forecast"]["success"] == pytest.approx(np.mean(alone))
-    assert "forecast" not in rows["helper one call"]
+    # The first call is made at once, and was tried there: what follows is what one plays by hand.
+    capped = [one.steps for one in played(fake_models.ByMargin(1, 0.7, -1), "val", cap=(1,))]
+    told = rows["helper one call"]["forecast"]
+    assert told["success"] == pytest.approx(np.mean([s[-1].outcome == "success" for s in capped]))
+    assert (told["usage"], told["untried"]) == (pytest.approx([1.0]), pytest.approx(0.0))
+    risen = rows["helper rising"]
+    assert 0 < risen["forecast"]["usage"][0] <= 3
+    assert "forecast" not in rows["task_prm begin again"]
     p = np.where(table.available[:, 1:], [[0.7, 0.3]], [[1.0, 0.0]])
     drawn = dp.evaluate(table, p)
     assert rows["random 30%"]["forecast"]["usage"] == pytest.approx(drawn.expected_usage)
@@ -310,6 +333,8 @@ def test_spl_of_sif_is_that_of_its_oracle(script, tmp_path):
         ([CONDITIONS[0], CONDITIONS[0]], [], "'never 0%' is there twice"),
         ([{**CONDITIONS[6]}], [], "'random alike' names 'helper half a call', expected another"),
         ([{**CONDITIONS[7], "cap": -1}], [], "cap is -1, expected 1 whole numbers"),
+        ([{**HELPER, "setting": "x", "rise": 0.1}], [], "rise is 0.1, expected it with a cap"),
+        ([{**HELPER, "setting": "x", "rise": -1, "cap": 1}], [], "rise is -1, expected a number"),
         ([{**CONDITIONS[8], "task_wise": 0}], [], "task_wise is 0, expected 'now', 'all'"),
         ([{**HELPER, "setting": "x", "threshold": [1, 2]}], [], "two and their share"),
         ([{**HELPER, "setting": "x", "folder": "/nowhere"}], [], "/nowhere"),

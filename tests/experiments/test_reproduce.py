@@ -139,10 +139,33 @@ def test_conditions_are_those_that_evaluate_reads():
             assert one.match == f"helper {setting}"
             assert (one.source == "reads more") == name.endswith("read")
         assert f"helper {setting}, labels copied" in names
-    assert [one.cap for one in found if one.cap] == [(1,), (2,), (3,)]
+    assert [one.cap for one in found if one.cap and not one.rise] == [(1,), (2,), (3,)]
+    for setting in ("r high", "r mid", "r low"):
+        (rising,) = [one for one in found if one.name == f"helper {setting}"]
+        (constant,) = [one for one in found if one.name == f"helper {setting}, constant threshold"]
+        assert rising.rise > constant.rise == 0 and constant.cap is None
+        assert (constant.match, constant.source) == (rising.match, rising.source)
+        (prm,) = [
+            c
+            for c in found
+            if c.name == f"prm as often as {setting}, rising threshold, replies read"
+        ]
+        assert (prm.rise, prm.source) == (rising.rise, "reads more")
     assert {one.task_wise for one in found if one.task_wise} >= {"all"}
     tables = {table for one in found for table in one.told.get("tables", [])}
-    assert tables == {"2", "3", "5", "matched", "learns", "cap", "cost", "rule", "reads", "prior"}
+    assert tables == {
+        "2",
+        "3",
+        "5",
+        "matched",
+        "learns",
+        "cap",
+        "cost",
+        "rule",
+        "reads",
+        "prior",
+        "rise",
+    }
 
 
 def test_a_helper_is_told_one_cost_that_it_has_learnt():
@@ -190,6 +213,7 @@ def test_training_tasks_are_played_with_the_dials_of_validation_tasks():
     found = conditions.parse(for_train(plan(), HELPERS, matches), 1)
     assert [one.name for one in found] == ["helper r mid", "helper r mid, labels copied"]
     assert found[0].dial == conditions.Dial((0.2, 0.1), 0.3)
+    assert (found[0].rise > 0, found[1].rise) == (True, 0.0)
 
 
 def test_results_are_put_together_as_the_report_reads_them(tmp_path):
