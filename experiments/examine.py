@@ -9,7 +9,8 @@ OUT/examine.json are
 
     self_regulation  how often "does not stop" and "succeeds" agree for the base actor alone; it
                      stops as 1 - p(s) exceeds the threshold that is best on validation tasks;
-                     a row for each process reward model
+                     a row for each process reward model, and for stopping in all states (the
+                     paper's rule) and in the last one alone
     turns            of each condition: calls, turns, and how often who plays changes, a task
     examples         a task on which thresholds on p(s) toggle, and one that help decides
 
@@ -94,8 +95,11 @@ def _examine() -> dict[str, Any]:
     p = {key: value for one in watched for key, value in one.p.items()}
     here = dict(task_type=_TYPE.value, intervention=_LABEL.value)
     regulated = [
-        here | dict(reads=one.style) | self_regulation(test.episodes, test.p, threshold(val))
+        here
+        | dict(reads=one.style)
+        | self_regulation(test.episodes, test.p, threshold(val, states), states)
         for one, val, test in zip(prms, *alone, strict=True)
+        for states in ("all", "last")
     ]
     return {
         "version": 1,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from experiments.main_job.results import calls, in_table, names, of
-from experiments.main_job.tables import REPLIES, TASK_TYPES, name, reads_replies
+from experiments.main_job.tables import REPLIES, TASK_TYPES, at_the_last, name, reads_replies
 
 _CALLS = 1.0  # a task
 _SHARE = 0.95  # of the success with help always
@@ -155,10 +155,11 @@ def _self_regulation(results: Mapping) -> Finding:
     told = [
         f"{TASK_TYPES[row['task_type']]} {row['accuracy']:.1%}"
         + ("" if reads_replies(row) else " from the state alone")
+        + (" at the last state" if at_the_last(row) else "")
         for row in rows
     ]
     best = [
-        max(row["accuracy"] for row in of(rows, task_type=kind))
+        max(row["accuracy"] for row in of(rows, task_type=kind) if not at_the_last(row))
         for kind in names(rows, "task_type")
     ]
     enough = len(best) == 2 and min(best) >= _ACCURACY

@@ -100,6 +100,11 @@ def reads_replies(row: Row) -> bool:
     return row["reads"].endswith(REPLY)
 
 
+def at_the_last(row: Row) -> bool:
+    """Whether a row of self-regulation is of stopping in the last state alone."""
+    return row.get("states") == "last"
+
+
 def table_1(results: Row) -> Safe:
     """Self-regulation."""
     rows = []
@@ -108,6 +113,7 @@ def table_1(results: Row) -> Safe:
         threshold = "–" if row["threshold"] is None else f"{row['threshold']:.3f}"
         kind = TASK_TYPES.get(row["task_type"], row["task_type"])
         kind += ", states and replies read" if reads_replies(row) else ", states read"
+        kind += "; last state alone" if at_the_last(row) else ""
         rows.append((kind, [*cells, threshold, f"{row.get('tasks', 0):,}"]))
     columns = [
         "task type, process reward model",
@@ -119,7 +125,8 @@ def table_1(results: Row) -> Safe:
     ]
     return page.table(
         "Table 1. Self-regulation: the base actor stops where the most of 1 − p(s) before its last "
-        "step is above a threshold, set on validation tasks. Success is the positive class.",
+        "step is above a threshold, set on validation tasks. Success is the positive class. "
+        "Last state alone: it asks itself once, before the step that ends the task.",
         [Column(one) for one in columns],
         rows,
     )

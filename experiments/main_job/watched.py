@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from models import thresholds
 _CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
 
 Episodes = Mapping[str, Sequence[Step]]  # by task
+Looked = Literal["all", "last"]  # states at which the base actor may stop itself
 
 
 class Watched(NamedTuple):
@@ -69,21 +70,25 @@ def changes(steps: Sequence[Step]) -> int:
     return sum(a != b for a, b in zip(who, who[1:], strict=False))
 
 
-def self_regulation(alone: Episodes, p: Mapping[str, float], threshold: float) -> dict[str, Any]:
+def self_regulation(
+    alone: Episodes, p: Mapping[str, float], threshold: float, states: Looked = "all"
+) -> dict[str, Any]:
     """How the base actor would do that stops once 1 - p(s) exceeds the threshold (Section 4.2).
 
     Args:
       alone: its episodes.
       p: p(s) by state key.
       threshold: on 1 - p(s).
+      states: in which it may stop: "all", as in the paper, or the "last" before the end alone.
 
     Returns:
       Accuracy, precision and recall with 95% intervals over tasks; None where nothing is shared.
     """
-    hard = thresholds.difficulty(_scores(alone, p))
+    hard = thresholds.difficulty(_scores(alone, p, states))
     wins = np.array([_won(steps) for steps in alone.values()])
     found, goes_on, tasks = thresholds.judge(threshold, hard, wins), hard <= threshold, list(alone)
     return {
+        "states": states,
         "tasks": len(tasks),
         "success": float(wins.mean()),
         "threshold": threshold,
@@ -93,9 +98,9 @@ def self_regulation(alone: Episodes, p: Mapping[str, float], threshold: float) -
     }
 
 
-def threshold(alone: Watched) -> float:
+def threshold(alone: Watched, states: Looked = "all") -> float:
     """On 1 - p(s): at which stopping is right most often in these episodes of the base actor."""
-    hard = thresholds.difficulty(_scores(alone.episodes, alone.p))
+    hard = thresholds.difficulty(_scores(alone.episodes, alone.p, states))
     return thresholds.self_regulation(
         hard, [_won(steps) for steps in alone.episodes.values()]
     ).threshold
@@ -137,9 +142,10 @@ def examples(watched: Sequence[Watched], p: Mapping[str, float]) -> list[dict[st
     return found
 
 
-def _scores(alone: Episodes, p: Mapping[str, float]) -> list[list[float]]:
+def _scores(alone: Episodes, p: Mapping[str, float], states: Looked) -> list[list[float]]:
     # The state that follows the last turn has ended and is left out in any case.
-    return [[*(p[step.state_key] for step in steps), math.nan] for steps in alone.values()]
+    first = {"all": 0, "last": -1}[states]
+    return [[*(p[step.state_key] for step in steps[first:]), math.nan] for steps in alone.values()]
 
 
 def _calls(steps: Sequence[Step]) -> int:
