@@ -13,6 +13,8 @@ Any of them may have
   "match"      in place of p or threshold: the calls an episode that are to be met on validation
                tasks, of all helps together; a number, or another condition as "helper r mid"
   "cap"        calls of each help an episode at most: 3 or [3, 1]
+  "either"     of a helper: a process reward model that may judge with it (`adapters.either`); where
+               calls are to be met, of the two ways the one that validation tasks succeed more with
   "rise"       of the threshold with each call that the episode has made (`adapters.rising`); for
                prm and helper, state by state, under a cap
   "task_wise"  for whole tasks. "now": help once asked for plays to the end; 5: likewise, from turn
@@ -43,7 +45,7 @@ _FIELDS = {
     "always": ("help",),
     "random": ("p", "match"),
     "prm": ("prm", "help", "threshold", "share", "match", "rise"),
-    "helper": ("folder", "cost", "threshold", "share", "match", "rise"),
+    "helper": ("folder", "cost", "threshold", "share", "match", "rise", "either"),
 }
 _ANY = ("method", "setting", "cap", "task_wise", "against", *_TOLD)
 
@@ -55,10 +57,12 @@ class Dial:
     Attributes:
       values: one or two.
       share: of the episodes that take the second one.
+      either: the condition's process reward model judges too.
     """
 
     values: tuple[float, ...]
     share: float = 0.0
+    either: bool = False
 
     @property
     def mixed(self) -> bool:
@@ -84,6 +88,7 @@ class Condition:
       match: the calls that are to be met, or the name of another condition.
       source: folder of the process reward model or helper, or MODULE:FUNCTION.
       cost: [K] or a number, for the helper.
+      either: folder of a process reward model, or MODULE:FUNCTION, that may judge with the helper.
       help: which help `always` and `prm` ask.
       weights: [K] of the helps in random calls; sum to one.
       cap: [K] calls at most.
@@ -99,6 +104,7 @@ class Condition:
     match: float | str | None = None
     source: str | None = None
     cost: Any = None
+    either: str | None = None
     help: int = 1
     weights: tuple[float, ...] = (1.0,)
     cap: tuple[int, ...] | None = None
@@ -189,6 +195,9 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
     if method in ("prm", "helper") and not isinstance(source, str):
         raise ValueError(f"{_FIELDS[method][0]} is {source!r}, expected a folder")
     dial, weights = _dial(given, method, match, num_helps)
+    either = given.get("either")
+    if either is not None and not isinstance(either, str):
+        raise ValueError(f"either is {either!r}, expected a folder")
     rise = _number("rise", given.get("rise", 0.0), 0, float("inf"))
     if rise and (given.get("cap") is None or given.get("task_wise") is not None):
         raise ValueError(f"rise is {rise}, expected it with a cap, and without task_wise")
@@ -199,6 +208,7 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
         match=match,
         source=source,
         cost=given.get("cost"),
+        either=either,
         help=int(_number("help", given.get("help", 1), 1, num_helps)),
         weights=weights,
         cap=_cap(given.get("cap"), num_helps),
@@ -230,7 +240,7 @@ def _dial(given, method, match, num_helps) -> tuple[Dial | None, tuple[float, ..
         share = _number("share", given.get("share", 0.0), 0, 1)
         if len(values) > 2 or (len(values) == 2) != ("share" in given):
             raise ValueError(f"threshold is {value!r}, expected one, or two and their share")
-        dial = Dial(values, share)
+        dial = Dial(values, share, either=given.get("either") is not None)
     if dial is not None and match is not None:
         raise ValueError(f"both {name} and match are given, expected one of them")
     if dial is None and match is None and method in ("random", "prm"):

@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters import seeds as seeds_lib
 from adapters import tree_helper
+from adapters.either import Either
 from adapters.helpers import Always, Never, Random
 from adapters.prm_helper import PRMHelper
 from adapters.proposals import REPLY, Proposals, WithReplies
@@ -34,23 +35,30 @@ class Deciders:
         self._num_helps, self._actor = num_helps, actor
         self._proposals: Proposals | None = None
         self._loaded: dict[str, Any] = {}
-        self._made: dict[tuple[str, float], Helper] = {}
+        self._made: dict[tuple[str, float, bool], Helper] = {}
 
     @property
     def config(self) -> dict[str, Any]:
         """What is known of all that was loaded, JSON values."""
         return {key: dict(getattr(one, "config", {})) for key, one in sorted(self._loaded.items())}
 
-    def judge(self, condition: Condition) -> Any:
+    def judge(self, condition: Condition, either: bool = False) -> Any:
         """The helper behind a threshold, with `style`, `margins`, `threshold` and `at`.
+
+        Args:
+          condition: of a helper or a process reward model.
+          either: the helper and the condition's process reward model together.
 
         Raises:
           OSError, ValueError: it cannot be loaded, or is for other helps.
         """
-        key = repr((condition.method, condition.source, condition.cost, condition.help))
+        parts = condition.method, condition.source, condition.cost, condition.help
+        key = repr((*parts, condition.either) if either else parts)
         if key not in self._loaded:
             try:
-                self._loaded[key] = self._with_replies(self._load(condition))
+                found = self._load(condition)
+                found = Either(found, self._prm(condition.either)) if either else found
+                self._loaded[key] = self._with_replies(found)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{condition.name!r}: {error}") from error
         return self._loaded[key]
@@ -60,9 +68,9 @@ class Deciders:
         if condition.method == "random" and condition.task_wise is not None:
             return self.whole_task(condition, dial, seed)
         value = 0.0 if dial is None else dial.of_episode(seed)
-        key = condition.name, value
+        key = condition.name, value, dial is not None and dial.either
         if key not in self._made:
-            self._made[key] = self._make(condition, None if dial is None else value)
+            self._made[key] = self._make(condition, None if dial is None else value, key[-1])
         return self._made[key]
 
     def whole_task(self, condition: Condition, dial: Dial, seed: int) -> Helper:
@@ -70,17 +78,17 @@ class Deciders:
         (decision,) = Random(condition.shares(dial.of_episode(seed))).decide(
             [None], None, [seeds_lib.derive("task", seed)]
         )
-        key = "whole task", float(decision.help)
+        key = "whole task", float(decision.help), False
         return self._made.setdefault(key, Always(decision.help))
 
-    def _make(self, condition: Condition, value: float | None) -> Helper:
+    def _make(self, condition: Condition, value: float | None, either: bool) -> Helper:
         if condition.method == "never":
             return Never()
         if condition.method == "always":
             return Always(condition.help)
         if condition.method == "random":
             return Random(condition.shares(value))
-        found = self.judge(condition)
+        found = self.judge(condition, either)
         found = found if value is None else found.at(value)
         return Rising(found, condition.rise, condition.cap) if condition.rise else found
 
@@ -91,23 +99,26 @@ class Deciders:
             self._proposals = Proposals(self._actor)
         return WithReplies(helper, self._proposals)
 
+    def _prm(self, source: str) -> Any:
+        if ":" in source and not os.path.exists(source):
+            return make(source, self._num_helps)
+        from adapters.prm import PRM  # takes flax
+
+        return PRM.load(source)
+
     def _load(self, condition: Condition) -> Any:
         source = condition.source
+        if condition.method == "prm":
+            model = self._prm(source)
+            return PRMHelper(model, 0.5, help=condition.help, num_helps=self._num_helps)
         if ":" in source and not os.path.exists(source):
-            own = () if condition.method == "prm" else (condition.cost,)
-            found = make(source, self._num_helps, *own)
-        elif condition.method == "prm":
-            from adapters.prm import PRM  # takes flax
-
-            found = PRM.load(source)
+            found = make(source, self._num_helps, condition.cost)
         elif os.path.exists(os.path.join(source, tree_helper.NAME)):
             found = tree_helper.TreeHelper.load(source, cost=condition.cost)
         else:
             from adapters.model_helper import ModelHelper  # takes flax
 
             found = ModelHelper.load(source, cost=condition.cost)
-        if condition.method == "prm":
-            return PRMHelper(found, 0.5, help=condition.help, num_helps=self._num_helps)
         if len(getattr(found, "helps", [None] * self._num_helps)) != self._num_helps:
             raise ValueError(
                 f"{source} is for the helps {list(found.helps)}, expected {self._num_helps}"

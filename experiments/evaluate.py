@@ -108,7 +108,8 @@ def _evaluate() -> None:
         contest = _contest(players)
         for one in conditions:
             if one.method in ("prm", "helper"):
-                contest.deciders.judge(one)  # raises now, not after hours
+                for either in (False, True) if one.either else (False,):
+                    contest.deciders.judge(one, either)  # raises now, not after hours
         config = {
             "world": dict(world.config),
             "tasks": tasks,
@@ -203,7 +204,7 @@ def _told(
     """What a row says besides its figures."""
     found: dict[str, Any] = {"expected_usage": None}
     if dial is not None:
-        found["dial"] = {"values": list(dial.values), "share": dial.share}
+        found["dial"] = dataclasses.asdict(dial) | {"values": list(dial.values)}
     if condition.name in matches:
         one = dataclasses.asdict(matches[condition.name])
         del one["dial"]

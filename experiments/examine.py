@@ -144,7 +144,7 @@ class _Looker:
         states = list(watch.met.values())
         reasons = {}
         if condition.method == "helper":
-            reasons = _reasons(deciders.judge(condition), states)
+            reasons = _reasons(deciders.judge(condition, bool(dial and dial.either)), states)
         ordered = {task: found[task] for task in tasks}
         return [
             Watched(condition.method, condition.setting, ordered, reasons, self._p(prm, states))
@@ -174,7 +174,7 @@ def _dial(condition: Condition) -> Dial | None:
     if condition.name not in found:
         raise ValueError(f"{path}: no {condition.name!r}, expected it from the evaluation")
     dial = found[condition.name]["dial"]
-    return Dial(tuple(dial["values"]), dial["share"])
+    return Dial(tuple(dial["values"]), dial["share"], dial["either"])
 
 
 def _servers() -> Servers:

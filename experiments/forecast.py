@@ -112,7 +112,10 @@ class Tables:
     def _forecast(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> Forecast:
         values = (None,) if dial is None else dial.values
         shares = (1.0,) if len(values) == 1 else (1 - dial.share, dial.share)
-        wanted = np.stack([self._decisions(condition, one, deciders) for one in values], axis=-1)
+        either = dial is not None and dial.either
+        wanted = np.stack(
+            [self._decisions(condition, one, either, deciders) for one in values], axis=-1
+        )
         taken = self._possible(wanted)
         reached = dp.evaluate(self._table, taken)
         start, weight = self._table.start, self._table.start_weight
@@ -133,13 +136,13 @@ class Tables:
         )
 
     def _decisions(
-        self, condition: Condition, value: float | None, deciders: Deciders
+        self, condition: Condition, value: float | None, either: bool, deciders: Deciders
     ) -> np.ndarray:
         """[S, A] the probability of each decision."""
         if condition.method == "random":
             p = condition.shares(value)
             return np.tile([1 - sum(p), *p], (len(self._states), 1))
-        dial = None if value is None else Dial((value,))
+        dial = None if value is None else Dial((value,), either=either)
         return self._followed(deciders.helper(condition, dial, 0))
 
     def _followed(self, helper: Helper) -> np.ndarray:

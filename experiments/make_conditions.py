@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
             )
         else:
             matches = json.loads(pathlib.Path(_MATCHES.value).read_text())
-            found = for_train(plan, helpers, matches)
+            found = for_train(plan, helpers, matches, _PRM_REPLY.value)
             tasks = [f"{_TYPE.value}/train/{i}" for i in range(_TASKS.value)]
             _write(_PARTS.value, _parts(_PARTS_PLAN.value or _PLAN.value, tasks))
         _write(_OUT.value, found)

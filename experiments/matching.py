@@ -66,14 +66,22 @@ class Matcher:
     def match(self, condition: Condition, calls: float) -> Matched:
         """The dial at which the condition makes so many calls an episode.
 
+        Of a helper alone and one with a process reward model beside it, the one that more episodes
+        succeed with.
+
         Raises:
           ValueError: it makes more or fewer whatever the dial.
         """
-        candidates = self._candidates(condition)
+        ways = (False, True) if condition.either is not None else (False,)
+        found = [self._match(condition, calls, either) for either in ways]
+        return max(found, key=lambda one: one.success)  # the first of equals
+
+    def _match(self, condition: Condition, calls: float, either: bool) -> Matched:
+        candidates = self._candidates(condition, either)
 
         def usage_of(places: Sequence[int]) -> list[float]:
-            found = self.try_out(condition, [Dial((float(candidates[i]),)) for i in places])
-            return [one.calls for one in found]
+            dials = [Dial((float(candidates[i]),), either=either) for i in places]
+            return [one.calls for one in self.try_out(condition, dials)]
 
         try:
             low, high, used = bracket(usage_of, len(candidates), calls, near=_NEAR)
@@ -86,7 +94,8 @@ class Matcher:
         else:
             near = [i for i in (low, high) if abs(used[i] - calls) <= _NEAR * calls]
             near.sort(key=lambda i: abs(used[i] - calls))
-            dial = Dial((float(candidates[near[0]]),)) if near else Dial(values, share)
+            values = (float(candidates[near[0]]),) if near else values
+            dial = Dial(values, 0.0 if near else share, either)
         (found,) = self.try_out(condition, [dial])
         return found
 
@@ -115,7 +124,7 @@ class Matcher:
         between = [tuple(one) for one in interval(resampled(total, size)).tolist()]
         return Matched(dial, tuple(usage), success, tuple(between[1:]), between[0])
 
-    def _candidates(self, condition: Condition) -> np.ndarray:
+    def _candidates(self, condition: Condition, either: bool) -> np.ndarray:
         """Dials, the one that makes the fewest calls first.
 
         Thresholds lie between the margins of states that are met without help and with all of it;
@@ -124,7 +133,7 @@ class Matcher:
         """
         if condition.method == "random":
             return np.linspace(0.0, 1.0, _CANDIDATES)
-        helper = self._contest.deciders.judge(condition)
+        helper = self._contest.deciders.judge(condition, either)
         ends = [Condition("never", "")]
         ends += [Condition("always", str(k), help=k + 1) for k in range(self._contest.num_helps)]
         jobs = [Job(end, None, task) for end in ends for task in self._tasks]

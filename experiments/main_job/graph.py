@@ -296,6 +296,7 @@ class _Pair:
             with_prior = next((f"plan-{one}" for one in priors), "plan")
             flags += [
                 f"--matches={{out}}/{self._at('evaluation-test')}/matches.json",
+                f"--prm_reply={{out}}/prm/{learnt}",
                 f"--type={self._kind}",
                 f"--tasks={self._scale.train_tasks}",
                 f"--parts={{out}}/{out}-parts.json",

@@ -86,13 +86,19 @@ def for_test(
     return found
 
 
-def for_train(plan: Plan, helpers: Mapping[str, str], matches: Mapping[str, Any]) -> Conditions:
+def for_train(
+    plan: Plan,
+    helpers: Mapping[str, str],
+    matches: Mapping[str, Any],
+    prm_reply: str | None = None,
+) -> Conditions:
     """Helpers on training tasks, each with the dial that validation tasks have set.
 
     Args:
       plan: plan.json.
       helpers: folders, by variant.
       matches: matches.json of the conditions for test tasks.
+      prm_reply: as for these.
     """
     found = []
     for variant, folder in helpers.items():
@@ -114,6 +120,8 @@ def for_train(plan: Plan, helpers: Mapping[str, str], matches: Mapping[str, Any]
                 against=[],
                 **(_RISING if variant == MAIN else {}),
             )
+            if dial.get("either"):
+                one["either"] = prm_reply
             if len(dial["values"]) == 2:
                 one["share"] = dial["share"]
             found.append(one)
@@ -147,6 +155,7 @@ def _helper(
 ) -> Conditions:
     """The method at each budget of the plan, and baselines that call as often."""
     names = PAIRS if several else SETTINGS
+    main_how = {} if several else _RISING | ({"either": prm_reply} if prm_reply else {})
     found = []
     for i, one in enumerate(plan["plans"]):
         main = i < len(names)
@@ -162,7 +171,7 @@ def _helper(
                 tables=(["3"] if several else ["2", "3"]) if main else [],
                 series="helper",
                 against=_against(setting, prm, prm_reply, several) if main else [],
-                **({} if several else _RISING),
+                **main_how,
             )
         )
         if not main:
@@ -184,8 +193,8 @@ def _helper(
 
 
 def _constant(helper: Mapping[str, Any]) -> dict[str, Any]:
-    """The same helper with a threshold that does not rise."""
-    found = {name: value for name, value in helper.items() if name not in _RISING}
+    """The same helper alone, with a threshold that does not rise."""
+    found = {name: value for name, value in helper.items() if name not in (*_RISING, "either")}
     setting = helper["setting"] + CONSTANT
     against = [f"helper {helper['setting']}"]
     return found | dict(setting=setting, tables=["rise"], series=None, against=against)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adapters import gaps, phase1
+from adapters.either import Either
 from adapters.episodes import Episode, play
 from adapters.helpers import Never, Random
 from adapters.interventions import ByActor
@@ -36,6 +37,7 @@ PLAYERS = [
 GREEDY = "--actor=tests.adapters.doors:greedy"
 HELPER = {"method": "helper", "folder": f"{OURS}helper"}
 PRM = {"method": "prm", "prm": f"{OURS}prm"}
+BY_TEXT = {"method": "helper", "folder": f"{OURS}by_text"}
 CONDITIONS = [
     {"method": "never", "setting": "0%"},
     {"method": "always", "setting": "100%"},
@@ -50,6 +52,9 @@ CONDITIONS = [
     {"method": "random", "setting": "whole tasks", "p": 0.5, "task_wise": "all"},
     {**HELPER, "setting": "rising", "cost": 0.5, "threshold": -0.3, "rise": 0.4, "cap": 3},
     {**HELPER, "setting": "rising half", "cost": 0.5, "rise": 0.4, "cap": 3, "match": 0.5},
+    {**BY_TEXT, "setting": "alone", "match": 1.5},
+    {**BY_TEXT, "setting": "perhaps with another", "match": 1.5, "either": f"{OURS}prm"},
+    {**BY_TEXT, "setting": "with another", "threshold": 0.2, "either": f"{OURS}prm"},
 ]
 
 
@@ -209,6 +214,21 @@ def test_thresholds_rise_with_the_calls_made(evaluated):
     assert matched["usage"] == pytest.approx([0.5], abs=0.1)
 
 
+def test_of_a_helper_alone_and_with_a_prm_validation_tasks_take_the_better(evaluated, script):
+    out, found, _ = evaluated
+    rows = by_name(found)
+    alone, best = rows["helper alone"], rows["helper perhaps with another"]
+    assert best["validation"]["usage"] == pytest.approx([1.5], rel=0.1)
+    assert best["validation"]["success"] >= alone["validation"]["success"]
+    if not best["dial"]["either"]:
+        assert best["dial"] == alone["dial"]
+    both = Either(fake_models.by_text(1, None), fake_models.PRM()).at(0.2)
+    steps = [one.steps for one in played(both)]
+    row = rows["helper with another"]
+    assert row["usage"] == pytest.approx([np.mean([sum(s.decision for s in one) for one in steps])])
+    assert row["dial"] == {"values": [0.2], "share": 0.0, "either": True}
+
+
 def test_forecasts_are_the_solvers_on_the_validation_table(evaluated, rollouts):
     _, found, _ = evaluated
     rows = by_name(found)
@@ -333,6 +353,7 @@ def test_spl_of_sif_is_that_of_its_oracle(script, tmp_path):
         ([CONDITIONS[0], CONDITIONS[0]], [], "'never 0%' is there twice"),
         ([{**CONDITIONS[6]}], [], "'random alike' names 'helper half a call', expected another"),
         ([{**CONDITIONS[7], "cap": -1}], [], "cap is -1, expected 1 whole numbers"),
+        ([{**BY_TEXT, "setting": "x", "either": 3}], [], "either is 3, expected a folder"),
         ([{**HELPER, "setting": "x", "rise": 0.1}], [], "rise is 0.1, expected it with a cap"),
         ([{**HELPER, "setting": "x", "rise": -1, "cap": 1}], [], "rise is -1, expected a number"),
         ([{**CONDITIONS[8], "task_wise": 0}], [], "task_wise is 0, expected 'now', 'all'"),

@@ -145,6 +145,7 @@ def test_conditions_are_those_that_evaluate_reads():
         (constant,) = [one for one in found if one.name == f"helper {setting}, constant threshold"]
         assert rising.rise > constant.rise == 0 and constant.cap is None
         assert (constant.match, constant.source) == (rising.match, rising.source)
+        assert (rising.either, constant.either) == ("reads more", None)
         (prm,) = [
             c
             for c in found
@@ -209,10 +210,12 @@ def test_conditions_of_two_helps_are_those_that_evaluate_reads():
 
 def test_training_tasks_are_played_with_the_dials_of_validation_tasks():
     dial = {"values": [0.2, 0.1], "share": 0.3}
-    matches = {"helper r mid": {"dial": dial}, "helper r mid, labels copied": {"dial": dial}}
-    found = conditions.parse(for_train(plan(), HELPERS, matches), 1)
+    together = dial | {"either": True}
+    matches = {"helper r mid": {"dial": together}, "helper r mid, labels copied": {"dial": dial}}
+    found = conditions.parse(for_train(plan(), HELPERS, matches, "reads more"), 1)
     assert [one.name for one in found] == ["helper r mid", "helper r mid, labels copied"]
-    assert found[0].dial == conditions.Dial((0.2, 0.1), 0.3)
+    assert found[0].dial == conditions.Dial((0.2, 0.1), 0.3, either=True)
+    assert (found[0].either, found[1].either) == ("reads more", None)
     assert (found[0].rise > 0, found[1].rise) == (True, 0.0)
 
 
