@@ -9,7 +9,7 @@ from experiments.main_job import drawing, figures, page, results, tables
 from experiments.main_job.findings import findings, matched_to, sentence
 from experiments.main_job.page import Column, Safe
 from experiments.main_job.results import in_table, names, of
-from experiments.main_job.tables import INTERVENTIONS, REPLIES, TASK_TYPES
+from experiments.main_job.tables import INTERVENTIONS, REPLIES, RISING, TASK_TYPES
 from models.atomic_file import write_bytes
 
 TITLE = "When is help worth its cost?"
@@ -36,7 +36,9 @@ _MEASURED = {
     "helper": "a language model with a head that reads the state's text, and below it what the "
     "base actor is about to reply, and predicts what a call adds to success and to the calls to "
     "come; it asks where that pays at cost r. Its threshold was set on validation tasks so that "
-    "its calls meet the plan, and rises by 0.1 of success with each call that a task has had.",
+    "its calls meet the plan, and rises by 0.1 of success with each call that a task has had. With "
+    "the PRM: p(s) of help less p(s) of the base actor counts where it is larger, as validation "
+    "tasks succeeded more so at that number of calls.",
     "replies read": "the base actor is asked in every turn what it would do, in those too that "
     "help then plays; that is no call of help.",
     "ceiling": "the optimum on the table of the training tasks' rollouts, in hindsight: it knows "
@@ -152,7 +154,8 @@ def _equal_usage(found: Mapping[str, Any]) -> Safe | None:
         row
         for row in of(found["comparisons"], **where)
         if row["a"]["method"] == "helper"
-        and row["b"]["setting"].removesuffix(REPLIES) == matched_to(row["a"]["setting"])
+        and row["b"]["setting"].removesuffix(REPLIES).removesuffix(RISING)
+        == matched_to(row["a"]["setting"])
     ]
     parts = []
     groups = tables.by(found, "matched", "task_type", TASK_TYPES, **where)

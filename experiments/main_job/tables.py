@@ -36,7 +36,8 @@ Row = Mapping[str, Any]
 
 def name(row: Row) -> str:
     """What a condition is called."""
-    return f"{METHODS.get(row['method'], row['method'])} {row['setting']}"
+    found = f"{METHODS.get(row['method'], row['method'])} {row['setting']}"
+    return found + (", with the PRM" if (row.get("dial") or {}).get("either") else "")
 
 
 def percent(share: float | None) -> str:

@@ -74,6 +74,7 @@ def results() -> dict[str, Any]:
                 )
                 conditions.append(a)
                 others = (("random", "", 0.35), ("prm", "", 0.3), ("prm", ", replies read", 1.45))
+                others += (("prm", ", rising threshold, replies read", 1.45),)
                 for method, added, lift in others:
                     b = condition(
                         method,

@@ -172,6 +172,15 @@ def test_a_run_that_found_little_has_a_page(found):
 
 
 @pytest.mark.usefixtures("no_matplotlib")
+def test_what_a_condition_is_called_says_how_it_decides(found):
+    text = report_page.html(found)
+    assert "helper r mid − PRM threshold, rising threshold, replies read" in text
+    assert "helper r mid, with the PRM" not in text
+    for row in found["conditions"]:
+        row["dial"] = {"values": [0.3], "share": 0.0, "either": row["method"] == "helper"}
+    assert "helper r mid, with the PRM" in report_page.html(found)
+
+
 def test_words_are_escaped(found):
     found["config"]["notes"] = ["1 < 2 & <b>bold</b>"]
     assert "1 &lt; 2 &amp; &lt;b&gt;bold" in report_page.html(found)
