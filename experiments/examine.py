@@ -9,8 +9,8 @@ OUT/examine.json are
 
     self_regulation  how often "does not stop" and "succeeds" agree for the base actor alone; it
                      stops as 1 - p(s) exceeds the threshold that is best on validation tasks;
-                     a row for each process reward model, and for stopping in all states (the
-                     paper's rule) and in the last one alone
+                     a row for each process reward model, and for the most of 1 - p(s) in all
+                     states (the paper's rule) and its mean in the last two
     turns            of each condition: calls, turns, and how often who plays changes, a task
     examples         a task on which thresholds on p(s) toggle, and one that help decides
 
@@ -99,7 +99,7 @@ def _examine() -> dict[str, Any]:
         | dict(reads=one.style)
         | self_regulation(test.episodes, test.p, threshold(val, states), states)
         for one, val, test in zip(prms, *alone, strict=True)
-        for states in ("all", "last")
+        for states in ("all", "last two")
     ]
     return {
         "version": 1,

@@ -155,7 +155,7 @@ def _self_regulation(results: Mapping) -> Finding:
     told = [
         f"{TASK_TYPES[row['task_type']]} {row['accuracy']:.1%}"
         + ("" if reads_replies(row) else " from the state alone")
-        + (" at the last state" if at_the_last(row) else "")
+        + (" by the last two states" if at_the_last(row) else "")
         for row in rows
     ]
     best = [

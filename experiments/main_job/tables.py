@@ -102,8 +102,8 @@ def reads_replies(row: Row) -> bool:
 
 
 def at_the_last(row: Row) -> bool:
-    """Whether a row of self-regulation is of stopping in the last state alone."""
-    return row.get("states") == "last"
+    """Whether a row of self-regulation is of the last two states."""
+    return row.get("states") == "last two"
 
 
 def table_1(results: Row) -> Safe:
@@ -114,7 +114,7 @@ def table_1(results: Row) -> Safe:
         threshold = "–" if row["threshold"] is None else f"{row['threshold']:.3f}"
         kind = TASK_TYPES.get(row["task_type"], row["task_type"])
         kind += ", states and replies read" if reads_replies(row) else ", states read"
-        kind += "; last state alone" if at_the_last(row) else ""
+        kind += "; the last two states" if at_the_last(row) else ""
         rows.append((kind, [*cells, threshold, f"{row.get('tasks', 0):,}"]))
     columns = [
         "task type, process reward model",
@@ -127,7 +127,7 @@ def table_1(results: Row) -> Safe:
     return page.table(
         "Table 1. Self-regulation: the base actor stops where the most of 1 − p(s) before its last "
         "step is above a threshold, set on validation tasks. Success is the positive class. "
-        "Last state alone: it asks itself once, before the step that ends the task.",
+        "The last two states: their mean, looked at once, before the step that ends the task.",
         [Column(one) for one in columns],
         rows,
     )

@@ -14,7 +14,7 @@ from models import thresholds
 _CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
 
 Episodes = Mapping[str, Sequence[Step]]  # by task
-Looked = Literal["all", "last"]  # states at which the base actor may stop itself
+Looked = Literal["all", "last two"]  # states that tell the base actor whether to stop
 
 
 class Watched(NamedTuple):
@@ -79,7 +79,8 @@ def self_regulation(
       alone: its episodes.
       p: p(s) by state key.
       threshold: on 1 - p(s).
-      states: in which it may stop: "all", as in the paper, or the "last" before the end alone.
+      states: what it looks at: the most of "all", as in the paper, or the mean of the "last two",
+        once, before the step that ends the task.
 
     Returns:
       Accuracy, precision and recall with 95% intervals over tasks; None where nothing is shared.
@@ -143,9 +144,11 @@ def examples(watched: Sequence[Watched], p: Mapping[str, float]) -> list[dict[st
 
 
 def _scores(alone: Episodes, p: Mapping[str, float], states: Looked) -> list[list[float]]:
+    found = [[p[step.state_key] for step in steps] for steps in alone.values()]
+    if states == "last two":
+        found = [[statistics.fmean(one[-2:])] for one in found]
     # The state that follows the last turn has ended and is left out in any case.
-    first = {"all": 0, "last": -1}[states]
-    return [[*(p[step.state_key] for step in steps[first:]), math.nan] for steps in alone.values()]
+    return [[*one, math.nan] for one in found]
 
 
 def _calls(steps: Sequence[Step]) -> int:

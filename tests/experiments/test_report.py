@@ -198,11 +198,11 @@ def test_targets_are_judged_by_their_numbers(found):
         if row.get("part") == "unseen":
             row["success"] = 0.59
     found["comparisons"][0]["ci"] = [-0.01, 0.2]
-    # The paper's rule counts, and not stopping in the last state alone.
-    at_the_end = dict(found["self_regulation"][1], states="last", accuracy=0.95)
+    # The paper's rule counts, and not what the last two states say.
+    at_the_end = dict(found["self_regulation"][1], states="last two", accuracy=0.95)
     found["self_regulation"].append(at_the_end)
     assert findings(found)[-1].verdict == "missed"
-    assert findings(found)[-1].found.endswith("PnP 95.0% at the last state")
+    assert findings(found)[-1].found.endswith("PnP 95.0% by the last two states")
     found["self_regulation"][1]["accuracy"] = 0.9
     verdicts = [one.verdict for one in findings(found)]
     assert verdicts == ["reached", "missed", "missed", "reached", "missed", "reached", "reached"]
