@@ -30,8 +30,12 @@ class Either(ThresholdHelper):
           prm: of the same helps, reading texts of the same style.
 
         Raises:
-          ValueError: it reads another style.
+          ValueError: it reads another style, or the helper is none whose margins are of texts.
         """
+        if not isinstance(helper, ThresholdHelper):
+            raise ValueError(
+                f"{type(helper).__name__} cannot be joined, expected a ThresholdHelper"
+            )
         if prm.style != helper.style:
             raise ValueError(
                 f"the PRM reads {prm.style!r}, expected {helper.style!r} as the helper"

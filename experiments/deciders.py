@@ -3,7 +3,8 @@
 Where a condition names MODULE:FUNCTION in place of a folder,
 
   FUNCTION(num_helps, cost)   gives a helper with `style`, `threshold`, `margins(states)` [N, K] and
-                              `at(threshold)`, as `adapters.model_helper.ModelHelper` has them
+                              `at(threshold)`, as `adapters.model_helper.ModelHelper` has them;
+                              an `adapters.threshold_helper.ThresholdHelper` for "either"
   FUNCTION(num_helps)         gives a process reward model, as `adapters.prm_helper.SuccessModel`
 """
 

@@ -354,6 +354,11 @@ def test_spl_of_sif_is_that_of_its_oracle(script, tmp_path):
         ([{**CONDITIONS[6]}], [], "'random alike' names 'helper half a call', expected another"),
         ([{**CONDITIONS[7], "cap": -1}], [], "cap is -1, expected 1 whole numbers"),
         ([{**BY_TEXT, "setting": "x", "either": 3}], [], "either is 3, expected a folder"),
+        (
+            [{**HELPER, "setting": "x", "either": f"{OURS}prm"}],
+            [],
+            "'helper x': ByMargin cannot be joined, expected a ThresholdHelper",
+        ),
         ([{**HELPER, "setting": "x", "rise": 0.1}], [], "rise is 0.1, expected it with a cap"),
         ([{**HELPER, "setting": "x", "rise": -1, "cap": 1}], [], "rise is -1, expected a number"),
         ([{**CONDITIONS[8], "task_wise": 0}], [], "task_wise is 0, expected 'now', 'all'"),
