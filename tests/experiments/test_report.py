@@ -181,6 +181,7 @@ def test_what_a_condition_is_called_says_how_it_decides(found):
     assert "helper r mid, with the PRM" in report_page.html(found)
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_words_are_escaped(found):
     found["config"]["notes"] = ["1 < 2 & <b>bold</b>"]
     assert "1 &lt; 2 &amp; &lt;b&gt;bold" in report_page.html(found)
