@@ -28,6 +28,7 @@ def attend(
     query_segments: jax.Array | None = None,
     key_segments: jax.Array | None = None,
     offset: jax.Array | int = 0,
+    places: jax.Array | None = None,
     implementation: str = "xla",
 ) -> jax.Array:
     """Attention of T queries over S keys.
@@ -37,12 +38,16 @@ def attend(
       key, value: [B, K, S, h]; H / K queries share a key.
       query_segments, key_segments: int [B, T] and [B, S]; None where each row is one document.
       offset: place of the first query among the keys. An int spares what cannot be seen.
+      places: int [B, T], of each query among the keys, where they do not follow one another.
       implementation: "xla" or "cudnn"; a single query is "xla" always.
 
     Returns:
       [B, H, T, h], in query's dtype.
     """
     length, known = query.shape[2], isinstance(offset, int)
+    if places is not None:
+        mask = _seen(places[:, None, :, None], key.shape[2], query_segments, key_segments)
+        return _attend(query, key, value, mask)
     if implementation == "cudnn" and length > 1:
         plain = query_segments is None and known and offset == 0
         mask = None
@@ -112,9 +117,15 @@ def _group(x, key):
 
 def _mask(queries: slice, num_keys: int, query_segments, key_segments, offset) -> jax.Array:
     """bool [B or 1, 1, T, S]: what these queries may see of the first `num_keys` keys."""
-    place = jnp.arange(queries.start, queries.stop)[:, None] + offset
-    mask = (jnp.arange(num_keys)[None, :] <= place)[None, None]
+    place = jnp.arange(queries.start, queries.stop)[None, None, :, None] + offset
+    if query_segments is not None:
+        query_segments = query_segments[:, queries]
+    return _seen(place, num_keys, query_segments, key_segments)
+
+
+def _seen(place, num_keys: int, query_segments, key_segments) -> jax.Array:
+    """bool [B or 1, 1, T, S]: keys at or before the places [B or 1, 1, T, 1], in the segments."""
+    mask = jnp.arange(num_keys) <= place
     if query_segments is None:
         return mask
-    own = query_segments[:, None, queries, None]
-    return mask & (own == key_segments[:, None, None, :num_keys])
+    return mask & (query_segments[:, None, :, None] == key_segments[:, None, None, :num_keys])

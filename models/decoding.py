@@ -119,8 +119,8 @@ def _prefill(
     num_rows, length = tokens.shape
 
     def some(tokens, segments):
-        hidden, cache = model.prefill(tokens, length + new_size, segments=segments)
-        return hidden[:, -1], cache
+        hidden, cache = model.prefill(tokens, length + new_size, segments=segments, last=True)
+        return hidden[:, 0], cache
 
     most = _CPU_PREFILL if jax.default_backend() == "cpu" else _ACCELERATOR_PREFILL
     fitting = [n for n in range(1, num_rows + 1) if num_rows % n == 0 and n * length <= most]

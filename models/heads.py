@@ -214,13 +214,7 @@ class HeadedLlama(nnx.Module):
         self, tokens: jax.Array, segments: jax.Array, reads: jax.Array, features: jax.Array
     ) -> jax.Array:
         """float32 [B, R, num_outputs]; arguments as in `models.packing.Batch`."""
-        hidden = self.backbone(tokens, segments=segments)
-        return self.head(read(hidden, reads), features)
-
-
-def read(hidden: jax.Array, reads: jax.Array) -> jax.Array:
-    """[B, R, D]: hidden states [B, T, D] at places int [B, R]."""
-    return jnp.take_along_axis(hidden, reads[..., None], axis=1, mode="clip")
+        return self.head(self.backbone(tokens, segments=segments, reads=reads), features)
 
 
 def margins(outputs: ArrayLike, config: HeadConfig, costs: ArrayLike | None = None) -> np.ndarray:

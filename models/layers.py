@@ -28,18 +28,20 @@ class DecoderLayer(nnx.Module):
         )
         self.mlp = SwiGLU(config, rngs=rngs, dtype=dtype)
 
-    def __call__(self, x, cos, sin, segments, execution: Execution) -> jax.Array:
-        """[B, T, D] from x [B, T, D]; the rest as in `Attention`."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, segments, execution)
+    def __call__(self, x, cos, sin, segments, execution: Execution, reads=None) -> jax.Array:
+        """[B, T, D] from x [B, T, D], or [B, R, D] at the reads; the rest as in `Attention`."""
+        out = self.self_attn(self.input_layernorm(x), cos, sin, segments, execution, reads)
+        x = (x if reads is None else read(x, reads)) + out
         x = x + self.mlp(self.post_attention_layernorm(x), execution)
         return constrain(x, execution.mesh, BATCH, None, None)
 
-    def step(self, x, cos, sin, segments, cached: "Cached", execution: Execution):
-        """[B, T, D] and the layer's keys and values, from x [B, T, D] and what is cached."""
+    def step(self, x, cos, sin, segments, cached: "Cached", execution: Execution, reads=None):
+        """[B, T, D] and the layer's keys and values, from x [B, T, D] and what is cached; or
+        [B, R, D] at the reads, where nothing is cached yet."""
         out, keys, values = self.self_attn.step(
-            self.input_layernorm(x), cos, sin, segments, cached, execution
+            self.input_layernorm(x), cos, sin, segments, cached, execution, reads
         )
-        x = x + out
+        x = (x if reads is None else read(x, reads)) + out
         x = x + self.mlp(self.post_attention_layernorm(x), execution)
         return constrain(x, execution.mesh, BATCH, None, None), keys, values
 
@@ -70,27 +72,29 @@ class Attention(nnx.Module):
         self.q_norm = norm() if config.qk_norm else None
         self.k_norm = norm() if config.qk_norm else None
 
-    def __call__(self, x, cos, sin, segments, execution: Execution) -> jax.Array:
+    def __call__(self, x, cos, sin, segments, execution: Execution, reads=None) -> jax.Array:
         """[B, T, D] from x [B, T, D].
 
         Args:
           cos, sin: float32 [B, 1, T, h / 2].
           segments: int [B, T] or None.
+          reads: int [B, R], the places whose results are wanted, [B, R, D]; None is all.
         """
-        query, key, value = self.project(x, cos, sin, execution)
+        query, key, value = self.project(x, cos, sin, execution, reads)
         out = attend(
             query,
             key,
             value,
-            query_segments=segments,
+            query_segments=_at(segments, reads),
             key_segments=segments,
+            places=reads,
             implementation=execution.attention,
         )
-        return self.o_proj(out.swapaxes(1, 2).reshape(*x.shape[:2], -1))
+        return self._joined(out)
 
-    def step(self, x, cos, sin, segments, cached: Cached, execution: Execution):
-        """[B, T, D], and the cached keys and values with those of x."""
-        query, key, value = self.project(x, cos, sin, execution)
+    def step(self, x, cos, sin, segments, cached: Cached, execution: Execution, reads=None):
+        """[B, T, D] (or [B, R, D]), and the cached keys and values with those of x."""
+        query, key, value = self.project(x, cos, sin, execution, reads)
         start = (0, 0, cached.length, 0)
         keys = jax.lax.dynamic_update_slice(cached.keys, key.astype(cached.keys.dtype), start)
         values = jax.lax.dynamic_update_slice(
@@ -102,18 +106,25 @@ class Attention(nnx.Module):
             query,
             key,
             value,
-            query_segments=segments,
+            query_segments=_at(segments, reads),
             key_segments=cached.segments,
             offset=cached.length,
+            places=reads,
             implementation=execution.attention,
         )
-        return self.o_proj(out.swapaxes(1, 2).reshape(*x.shape[:2], -1)), keys, values
+        return self._joined(out), keys, values
 
-    def project(self, x, cos, sin, execution: Execution):
-        """Rotated queries [B, H, T, h] and keys [B, K, T, h], values [B, K, T, h]."""
+    def _joined(self, out):
+        """[B, T, D] of what the heads found, [B, H, T, h]."""
+        return self.o_proj(out.swapaxes(1, 2).reshape(out.shape[0], out.shape[2], -1))
+
+    def project(self, x, cos, sin, execution: Execution, reads=None):
+        """Rotated queries [B, H, T, h] and keys [B, K, T, h], values [B, K, T, h]; queries at the
+        reads alone, [B, H, R, h], where there are any."""
+        asking = x if reads is None else read(x, reads)
         query, key, value = (
             project(x).reshape(*x.shape[:2], -1, self.head_dim).swapaxes(1, 2)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
+            for project, x in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         query, key, value = (
             constrain(heads, execution.mesh, BATCH, WEIGHT_AXES["heads"], None, None)
@@ -121,7 +132,10 @@ class Attention(nnx.Module):
         )
         if self.q_norm is not None:
             query, key = self.q_norm(query), self.k_norm(key)
-        return rope_lib.rotate(query, cos, sin), rope_lib.rotate(key, cos, sin), value
+        key = rope_lib.rotate(key, cos, sin)
+        if reads is not None:
+            cos, sin = (read(angle[:, 0], reads)[:, None] for angle in (cos, sin))
+        return rope_lib.rotate(query, cos, sin), key, value
 
 
 class SwiGLU(nnx.Module):
@@ -138,6 +152,18 @@ class SwiGLU(nnx.Module):
         inner = jax.nn.silu(self.gate_proj(x)) * self.up_proj(x)
         inner = constrain(inner, execution.mesh, BATCH, None, WEIGHT_AXES["ffn"])
         return self.down_proj(inner)
+
+
+def read(x: jax.Array, places: jax.Array) -> jax.Array:
+    """[B, R, D]: of x [B, T, D] what stands at places int [B, R]."""
+    return jnp.take_along_axis(x, places[..., None], axis=1, mode="clip")
+
+
+def _at(segments, reads):
+    """[B, R] of the segments [B, T] at the reads; all where there are none."""
+    if segments is None or reads is None:
+        return segments
+    return jnp.take_along_axis(segments, reads, axis=1, mode="clip")
 
 
 class Embedding(nnx.Module):

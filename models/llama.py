@@ -19,8 +19,10 @@ from flax import nnx
 from models import rope as rope_lib
 from models.config import Execution, LlamaConfig
 from models.kv_cache import KVCache
-from models.layers import Cached, DecoderLayer, Embedding, Linear, RMSNorm, wide_product
+from models.layers import Cached, DecoderLayer, Embedding, Linear, RMSNorm, read, wide_product
 from models.sharding import BATCH, constrain
+
+_FEW = 2  # tokens a read, from which on it pays to compute the last layer at the reads alone
 
 
 class Llama(nnx.Module):
@@ -76,6 +78,7 @@ class Llama(nnx.Module):
         *,
         segments: jax.Array | None = None,
         positions: jax.Array | None = None,
+        reads: jax.Array | None = None,
     ) -> jax.Array:
         """Hidden states after the last norm: what heads and `logits` read.
 
@@ -86,17 +89,20 @@ class Llama(nnx.Module):
             document without padding.
           positions: int [B, T], of each token in its document; None counts from 0 at each
             segment's first token in the row.
+          reads: int [B, R], the places whose hidden states are wanted. Where they are few, the
+            last layer is computed at these alone.
 
         Returns:
-          [B, T, D] in the dtype computed in. What stands at padding means nothing, but is finite.
+          [B, T, D] in the dtype computed in, or [B, R, D]. What stands at padding means nothing,
+          but is finite.
         """
         if positions is None:
             positions = positions_of(tokens, segments)
         x, cos, sin = self._enter(tokens, positions)
         execution = self.execution
 
-        def run(graphdef, state, x):
-            return nnx.merge(graphdef, state)(x, cos, sin, segments, execution)
+        def run(graphdef, state, x, reads=None):
+            return nnx.merge(graphdef, state)(x, cos, sin, segments, execution, reads)
 
         if execution.remat != "none":
             policy = None
@@ -112,10 +118,14 @@ class Llama(nnx.Module):
                 lambda *leaves: jnp.stack([leaf.astype(x.dtype) for leaf in leaves]), *states
             )
             x, _ = jax.lax.scan(lambda x, state: (run(graphdefs[0], state, x), None), x, stacked)
+        elif reads is not None and _FEW * reads.shape[1] <= tokens.shape[1]:
+            for graphdef, state in zip(graphdefs[:-1], states[:-1], strict=True):
+                x = run(graphdef, state, x)
+            return self.norm(run(graphdefs[-1], states[-1], x, reads))
         else:
             for graphdef, state in zip(graphdefs, states, strict=True):
                 x = run(graphdef, state, x)
-        return self.norm(x)
+        return self.norm(x if reads is None else read(x, reads))
 
     def prefill(
         self,
@@ -124,6 +134,7 @@ class Llama(nnx.Module):
         *,
         segments: jax.Array | None = None,
         positions: jax.Array | None = None,
+        last: bool = False,
     ) -> tuple[jax.Array, KVCache]:
         """Hidden states of T tokens a row, and a cache of `size` slots that holds them.
 
@@ -132,15 +143,17 @@ class Llama(nnx.Module):
           size: slots, for these tokens and those to come.
           segments: int [B, T], 0 where padding, which stands on the left; None is 1 everywhere.
           positions: int [B, T]; None counts each row's tokens from 0, without padding.
+          last: only the last tokens' hidden states are wanted.
 
         Returns:
-          hidden states [B, T, D], the cache.
+          hidden states [B, T, D] or [B, 1, D], the cache.
         """
         if tokens.shape[1] > size:
             raise ValueError(f"tokens are {tokens.shape[1]} a row, expected at most {size} (size)")
         dtype = self.execution.dtype or self.embed_tokens.embedding.dtype
         cache = KVCache.empty(self.config, batch=tokens.shape[0], size=size, dtype=dtype)
-        return self._extend(tokens, cache, 0, segments, positions)
+        reads = jnp.full((len(tokens), 1), tokens.shape[1] - 1) if last else None
+        return self._extend(tokens, cache, 0, segments, positions, reads)
 
     def step(
         self,
@@ -163,7 +176,7 @@ class Llama(nnx.Module):
         """
         return self._extend(tokens, cache, cache.length, segments, positions)
 
-    def _extend(self, tokens, cache: KVCache, length, segments, positions):
+    def _extend(self, tokens, cache: KVCache, length, segments, positions, reads=None):
         real = jnp.ones_like(tokens) if segments is None else segments
         if positions is None:
             positions = cache.positions[:, None] + jnp.cumsum(real != 0, axis=1, dtype=jnp.int32)
@@ -175,9 +188,10 @@ class Llama(nnx.Module):
         # Nothing before and no padding: plain causal attention, which has the fastest kernels.
         plain = segments is None and isinstance(length, int)
         keys, values = [], []
-        for layer, *old in zip(self.layers, cache.keys, cache.values, strict=True):
+        for i, (layer, *old) in enumerate(zip(self.layers, cache.keys, cache.values, strict=True)):
             cached = Cached(*old, all_segments, length)
-            x, *new = layer.step(x, cos, sin, None if plain else real, cached, self.execution)
+            at = reads if i == len(self.layers) - 1 else None
+            x, *new = layer.step(x, cos, sin, None if plain else real, cached, self.execution, at)
             keys.append(new[0])
             values.append(new[1])
         last = jnp.max(jnp.where(real != 0, positions, -1), axis=1)

@@ -53,9 +53,9 @@ class Lookup(nnx.Module):
         self.execution = Execution()
         self.table = nnx.Variable(jnp.asarray(table))
 
-    def __call__(self, tokens: jax.Array, *, segments: jax.Array) -> jax.Array:
-        """[B, T, D]: the rows of the tokens [B, T]."""
-        return self.table[...][tokens]
+    def __call__(self, tokens: jax.Array, *, segments: jax.Array, reads: jax.Array) -> jax.Array:
+        """[B, R, D]: the rows of the tokens [B, T] at the reads [B, R]."""
+        return self.table[...][jnp.take_along_axis(tokens, reads, axis=1, mode="clip")]
 
 
 def lookup_documents(reads: Reads, count: int, *, seed: int = 0) -> list[Document]:

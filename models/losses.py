@@ -16,7 +16,7 @@ from flax import nnx
 from numpy.typing import ArrayLike
 
 from models.documents import Document
-from models.heads import HeadedLlama, read
+from models.heads import HeadedLlama
 from models.llama import Llama
 from models.packing import Batch
 
@@ -52,7 +52,7 @@ class NextToken:
     chunk: int | None = None
 
     def __call__(self, model: Llama, batch: Batch) -> Sums:
-        hidden = read(model(batch.tokens, segments=batch.segments), batch.reads)
+        hidden = model(batch.tokens, segments=batch.segments, reads=batch.reads)
 
         def sums(hidden, targets, weights):
             losses = optax.softmax_cross_entropy_with_integer_labels(model.logits(hidden), targets)

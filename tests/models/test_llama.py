@@ -81,6 +81,34 @@ def test_left_padding_changes_nothing():
     np.testing.assert_allclose(found[1:, 5:], hidden(row[1:, 5:]), **TOLERANCE)
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("count", [3, 10])
+def test_what_is_read_is_the_same_where_the_last_layer_is_computed_for_it_alone(family, count):
+    decoder, row = model(family), tokens(2, 16)
+    segments = np.array([[1] * 6 + [2] * 10, [0] * 5 + [3] * 11])
+    reads = np.random.default_rng(count).integers(0, 16, (2, count))
+    expected = np.take_along_axis(
+        hidden(row, decoder=decoder, segments=segments), reads[..., None], axis=1
+    )
+    for execution in (Execution(), Execution(remat="full"), Execution(scan_layers=True)):
+        found = hidden(row, execution, decoder, segments=segments, reads=reads)
+        np.testing.assert_allclose(found, expected, **TOLERANCE)
+    without = hidden(row, decoder=decoder, reads=reads)
+    expected = np.take_along_axis(hidden(row, decoder=decoder), reads[..., None], axis=1)
+    np.testing.assert_allclose(without, expected, **TOLERANCE)
+
+
+def test_few_reads_are_cheaper():
+    graphdef, state = nnx.split(model())
+    row, some, many = tokens(4, 64), np.zeros((4, 2), int), np.zeros((4, 60), int)
+
+    def flops(reads):
+        lowered = run.lower(graphdef, Execution(), state, row, {"reads": reads})
+        return lowered.compile().cost_analysis()["flops"]
+
+    assert flops(some) < 0.7 * flops(many)
+
+
 def test_positions_count_from_each_segment_s_first_token():
     segments = jnp.array([[3, 3, 1, 1, 1, 0, 0], [0, 0, 5, 5, 5, 5, 5]])
     found = positions_of(segments, segments)
@@ -124,6 +152,21 @@ def test_cache_or_no_cache_is_the_same():
     assert int(cache.length) == 20 and cache.size == 24
     np.testing.assert_array_equal(cache.positions, [19, 14])
     np.testing.assert_array_equal(cache.segments[:, :20], segments)
+
+
+def test_the_last_tokens_of_a_prefill_alone():
+    row, segments = tokens(2, 12), np.ones((2, 12), np.int32)
+    segments[1, :5] = 0
+    graphdef, state = nnx.split(model())
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def prefilled(state, last, segments):
+        return nnx.merge(graphdef, state).prefill(row, 16, segments=segments, last=last)
+
+    for some in (segments, None):
+        (whole, cache), (ends, other) = (prefilled(state, last, some) for last in (False, True))
+        np.testing.assert_allclose(ends, whole[:, -1:], **TOLERANCE)
+        jax.tree.map(np.testing.assert_array_equal, cache, other)
 
 
 def test_samples_share_one_prefill():

@@ -10,6 +10,7 @@ from scipy import special
 
 from models.documents import Limit, reply_document, state_documents
 from models.heads import HeadConfig
+from models.layers import read
 from models.losses import NextToken, Policy, Regression, Success, class_weights
 from models.packing import Shape, assemble
 from tests.models import tiny
@@ -34,8 +35,8 @@ class Outputs:
     def __init__(self, outputs, kernel=None):
         self.outputs, self.kernel = outputs, kernel
 
-    def __call__(self, *batch, segments=None):
-        return self.outputs
+    def __call__(self, *batch, segments=None, reads=None):
+        return self.outputs if reads is None else read(self.outputs, reads)
 
     def logits(self, hidden):
         return hidden @ self.kernel

@@ -8,7 +8,8 @@ from flax import nnx
 
 from models.config import Execution, LlamaConfig
 from models.documents import Limit, reply_document, state_documents
-from models.heads import Head, HeadConfig, HeadedLlama, read
+from models.heads import Head, HeadConfig, HeadedLlama
+from models.layers import read
 from models.llama import Llama
 from models.packing import Packing
 
