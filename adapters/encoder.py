@@ -20,11 +20,11 @@ from models.llama import Llama
 from models.lookup import hidden_scorer
 from models.model_folder import fingerprint
 from models.prefixes import prefix_documents
+from models.scoring import row_lengths_up_to
 from models.tokenizer import Tokenizer
 
 _REMEMBERED = 200_000  # texts
 _AT_ONCE = 4096  # texts whose documents are made together
-_SHORTEST_ROW = 64
 
 _loaded: "weakref.WeakValueDictionary[tuple, Encoder]" = weakref.WeakValueDictionary()
 
@@ -45,7 +45,7 @@ class Encoder:
         """Takes a model; `load` takes a folder."""
         self.backbone, self.tokenizer, self.limit = backbone, tokenizer, limit
         self.sha256 = sha256
-        self._scorer = hidden_scorer(backbone, row_lengths=_row_lengths(limit.max_length))
+        self._scorer = hidden_scorer(backbone, row_lengths=row_lengths_up_to(limit.max_length))
         # By SHA-256 of the text, which is shorter.
         self._known: collections.OrderedDict[bytes, np.ndarray] = collections.OrderedDict()
 
@@ -147,13 +147,3 @@ class Encoder:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _row_lengths(longest: int) -> list[int]:
-    """64, 96, 128, 160, ..., 256, 320, ...: steps of a quarter of an octave, up to the first that
-    holds the longest text. Texts of like length, as states are, then fill their rows."""
-    found = [_SHORTEST_ROW]
-    while found[-1] < longest:
-        octave = 1 << (found[-1].bit_length() - 1)
-        found.append(found[-1] + max(octave // 4, _SHORTEST_ROW // 2))
-    return found

@@ -16,8 +16,8 @@ from models.documents import Document
 from models.heads import HeadedLlama
 from models.packing import Shape, assemble, check_documents, check_fits, most_reads, pack
 
-# Half an octave apart: texts of like length, as states are, must not leave rows half empty.
-ROW_LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+_SHORTEST_ROW, _LONGEST_ROW = 64, 4096
+_TOKENS_A_READ = 16, 4, 1  # that shapes of batches have room for; the last layer likes few reads
 _ROWS_STEP = 8  # batches have batch_tokens / length rows, an eighth of that, ... or one
 # What is computed from so many tokens stays in the cache of a CPU's core: 1.2 times or more as fast
 # as 8192 at once, at 1 to 10 million parameters.
@@ -34,14 +34,15 @@ class Scorer:
         self,
         model: HeadedLlama,
         *,
-        row_lengths: Sequence[int] = ROW_LENGTHS,
+        row_lengths: Sequence[int] | None = None,
         batch_tokens: int | None = None,
     ):
         """Takes the weights.
 
         Args:
           model: a decoder and its head.
-          row_lengths: that rows may have; a document goes into the shortest one that holds it.
+          row_lengths: that rows may have; a document goes into the shortest one that holds it. None
+            is `row_lengths_up_to(4096)`.
           batch_tokens: tokens in a full batch, padding included; None is 1024 on CPUs, whose
             caches hold no more, and 8192 elsewhere.
         """
@@ -51,7 +52,7 @@ class Scorer:
         self._config = model.config
         self._head = model.head.config
         self._mesh = model.execution.mesh
-        self._row_lengths = sorted(row_lengths)
+        self._row_lengths = sorted(row_lengths or row_lengths_up_to(_LONGEST_ROW))
         self._batch_tokens = batch_tokens
         axes = () if self._mesh is None else sharding.BATCH
         self._devices = math.prod(self._mesh.shape[axis] for axis in axes)
@@ -86,8 +87,7 @@ class Scorer:
         pending = None
         for length in sorted({row.length for row in rows}):
             members = [row.members for row in rows if row.length == length]
-            # Wide enough for nearly all, so that it is the same the next time.
-            reads = max(_power_of_two(most_reads(documents, members)), length // 2)
+            reads = _read_bucket(most_reads(documents, members), length)
             for chosen in self._batches(members, length):
                 shape = Shape(self._batch_rows(len(chosen), length), length, reads)
                 outputs = self._outputs(assemble(documents, chosen, shape))
@@ -124,6 +124,16 @@ class Scorer:
         return rows
 
 
+def row_lengths_up_to(longest: int) -> list[int]:
+    """64, 96, 128, 160, ..., 256, 320, ...: steps of a quarter of an octave, up to the first that
+    holds the longest text. Texts of like length, as states are, then fill their rows."""
+    found = [_SHORTEST_ROW]
+    while found[-1] < longest:
+        octave = 1 << (found[-1].bit_length() - 1)
+        found.append(found[-1] + max(octave // 4, _SHORTEST_ROW // 2))
+    return found
+
+
 def _take(documents, rows, outputs, scores) -> None:
     outputs = np.asarray(outputs)
     for row, members in enumerate(rows):
@@ -134,5 +144,9 @@ def _take(documents, rows, outputs, scores) -> None:
             start = end
 
 
-def _power_of_two(number: int) -> int:
+def _read_bucket(number: int, length: int) -> int:
+    """The first of a few sizes that is `number` or more, for rows of so many tokens."""
+    for tokens in _TOKENS_A_READ:
+        if number <= length // tokens:
+            return length // tokens
     return 1 << (number - 1).bit_length()

@@ -7,6 +7,7 @@ from flax import nnx
 
 from models.documents import Limit, state_documents
 from models.heads import Head, HeadConfig, HeadedLlama, decide, margins
+from models.layers import read
 from models.losses import Policy, Regression, class_weights
 from models.training import train
 from models.training_config import TrainingConfig
@@ -25,8 +26,8 @@ class Lookup(nnx.Module):
     def __init__(self):
         self.table = nnx.Param(jax.random.normal(jax.random.key(0), (tiny.VOCAB, 8)))
 
-    def __call__(self, tokens, segments):
-        return self.table[...][tokens]
+    def __call__(self, tokens, segments, reads):
+        return read(self.table[...][tokens], reads)
 
 
 def learn(folder, config, loss, documents):

@@ -79,7 +79,7 @@ def test_reads_of_several_costs_are_those_of_each_cost(scorer, states):
 def test_lengths_and_counts_that_vary_do_not_compile_again(scorer, states):
     for count in range(1, len(states)):
         scorer(documents(states, cost=0.01 * count)[:count])
-    assert scorer.num_compiled == 2  # batches of one row and of more
+    assert scorer.num_compiled <= 4  # batches of one row and of more, with few reads and with more
 
 
 @pytest.mark.parametrize(
