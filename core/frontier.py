@@ -9,8 +9,8 @@ from core import checks, solver
 from core.table import TransitionTable
 from core.tangents import Known
 
-_TOLERANCE = 1e-10  # of each solution's value, or this share of the gap asked for
-_SHARE, _MOST = 1e-2, 1e-7
+# Of each solution's value: a share of the gap asked for, within these limits.
+_TOLERANCE, _SHARE, _MOST = 1e-10, 1e-2, 1e-7
 _SAME = 10  # tolerances; values closer than that cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
 _MIN_BATCH, _MAX_BATCH = 32, 256

@@ -25,6 +25,7 @@ from experiments.deciders import Deciders
 from experiments.statistics import interval, weighted_means
 
 _TOUCH = 1e-9  # observations; so weak a prior speaks only where there are none
+_MOST_COUNTED = 30  # calls; a table is as many times as large where they are counted
 _SLACK = 1e-9  # calls, by which rounding may put a forecast below what every policy needs
 
 
@@ -90,13 +91,18 @@ class Tables:
         """What the condition would do; None where it needs more than the state and the calls left.
 
         What was decided in earlier turns is no part of a state. Where a helper of one help has a
-        cap, the calls that it leaves are counted in the states.
+        cap of not too many calls, those that it leaves are counted in the states.
         """
-        judged = condition.method in ("prm", "helper") and self.num_helps == 1
-        if condition.task_wise is not None or (condition.cap is not None and not judged):
+        if condition.task_wise is not None or not self._can_count(condition):
             return None
         on = self if condition.cap is None else self._counted(condition.cap[0])
         return on._forecast(condition, dial, deciders)
+
+    def _can_count(self, condition: Condition) -> bool:
+        if condition.cap is None:
+            return True
+        judged = condition.method in ("prm", "helper") and self.num_helps == 1
+        return judged and condition.cap[0] <= _MOST_COUNTED
 
     def _counted(self, cap: int) -> Self:
         """The same, with calls counted in the states."""

@@ -38,7 +38,8 @@ def attend(
       key, value: [B, K, S, h]; H / K queries share a key.
       query_segments, key_segments: int [B, T] and [B, S]; None where each row is one document.
       offset: place of the first query among the keys. An int spares what cannot be seen.
-      places: int [B, T], of each query among the keys, where they do not follow one another.
+      places: int [B, T], of each query among the keys, where they do not follow one another; "xla"
+        then, and no offset.
       implementation: "xla" or "cudnn"; a single query is "xla" always.
 
     Returns:

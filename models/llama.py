@@ -118,13 +118,12 @@ class Llama(nnx.Module):
                 lambda *leaves: jnp.stack([leaf.astype(x.dtype) for leaf in leaves]), *states
             )
             x, _ = jax.lax.scan(lambda x, state: (run(graphdefs[0], state, x), None), x, stacked)
-        elif reads is not None and _FEW * reads.shape[1] <= tokens.shape[1]:
+        else:
+            few = reads is not None and _FEW * reads.shape[1] <= tokens.shape[1]
             for graphdef, state in zip(graphdefs[:-1], states[:-1], strict=True):
                 x = run(graphdef, state, x)
-            return self.norm(run(graphdefs[-1], states[-1], x, reads))
-        else:
-            for graphdef, state in zip(graphdefs, states, strict=True):
-                x = run(graphdef, state, x)
+            x = run(graphdefs[-1], states[-1], x, reads if few else None)
+            reads = None if few else reads
         return self.norm(x if reads is None else read(x, reads))
 
     def prefill(

@@ -51,6 +51,7 @@ CONDITIONS = [
     {**PRM, "setting": "first two turns", "threshold": 0.6, "task_wise": 2},
     {"method": "random", "setting": "whole tasks", "p": 0.5, "task_wise": "all"},
     {**HELPER, "setting": "rising", "cost": 0.5, "threshold": -0.3, "rise": 0.4, "cap": 3},
+    {**HELPER, "setting": "many calls", "cost": 0.5, "threshold": -0.3, "cap": 1000},
     {**HELPER, "setting": "rising half", "cost": 0.5, "rise": 0.4, "cap": 3, "match": 0.5},
     {**BY_TEXT, "setting": "alone", "match": 1.5},
     {**BY_TEXT, "setting": "perhaps with another", "match": 1.5, "either": f"{OURS}prm"},
@@ -255,6 +256,7 @@ def test_forecasts_are_the_solvers_on_the_validation_table(evaluated, rollouts):
     risen = rows["helper rising"]
     assert 0 < risen["forecast"]["usage"][0] <= 3
     assert "forecast" not in rows["task_prm begin again"]
+    assert "forecast" not in rows["helper many calls"]  # a table for each call would be too many
     p = np.where(table.available[:, 1:], [[0.7, 0.3]], [[1.0, 0.0]])
     drawn = dp.evaluate(table, p)
     assert rows["random 30%"]["forecast"]["usage"] == pytest.approx(drawn.expected_usage)
