@@ -12,11 +12,12 @@ from typing import Any
 from adapters.protocols import Reply
 from adapters.sif import greedy, reasoner
 from adapters.sif.choice import Choice
-from adapters.sif.slips import KINDS, Slips
+from adapters.sif.slips import Slips
 from adapters.sif.state import SifState
 from adapters.sif.view import View
 
-REASONER_DIAL = 0.25
+REASONER_DIAL = 0.375
+REASONER_KINDS = ("overlook", "stale", "hasty", "quit", "name")
 GREEDY_DIAL = 0.5
 GREEDY_KINDS = ("overlook", "hasty", "quit", "name")
 
@@ -59,7 +60,7 @@ class ScriptedReasoner(_Scripted):
     name = "reasoner"
     _choose = staticmethod(reasoner.choose)
 
-    def __init__(self, dial: float = REASONER_DIAL, kinds: Sequence[str] = KINDS):
+    def __init__(self, dial: float = REASONER_DIAL, kinds: Sequence[str] = REASONER_KINDS):
         """Makes the actor.
 
         Args:

@@ -30,7 +30,7 @@ def test_the_numbers_are_called_simulated_wherever_they_are_told(tmp_path):
     done = calibrate("--tasks=4", "--seed=3", "--parts=train", "--parts=test_seen", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Simulated: ") and "result on SIF" in done.stdout
-    assert "Seed 3, 4 tasks a split, dials 0.25 and 0.5." in done.stdout
+    assert "Seed 3, 4 tasks a split, dials 0.375 and 0.5." in done.stdout
     found = json.loads(out.read_text())
     assert found["note"] == done.stdout.splitlines()[0]
     assert found["config"]["simulated"]["seed"] == 3

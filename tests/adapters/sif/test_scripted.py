@@ -57,7 +57,7 @@ class Seen:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_success_is_that_of_a_stronger_and_a_base_model(split):
-    assert 0.65 <= success(ScriptedReasoner(), split) <= 0.90
+    assert 0.60 <= success(ScriptedReasoner(), split) <= 0.75
     assert 0.25 <= success(ScriptedGreedy(), split) <= 0.45
 
 
