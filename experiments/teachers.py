@@ -6,8 +6,7 @@ model of the paper to the stronger one.
 
     base    S_obj  heeds what was said only where the map is silent, soon gives up
             PnP    reads nothing of the old map, soon gives up
-    strong  S_obj  reads nothing of the old map
-            PnP    reads little of the old map, gives up later
+    strong  reads nothing of the old map, thinks of every meaning of what was said, never gives up
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from adapters.protocols import Reply, World
 from adapters.sif.scripted import ScriptedGreedy
 from adapters.sif.state import SifState
+from adapters.sif.view import View
 
 
 class ByType:
@@ -53,6 +53,10 @@ class ByType:
             found += actor.act([state], [0])
         return found
 
+    def reads(self, view: View) -> View:
+        """The view as the one of its task type takes it."""
+        return self._actors[view.type].reads(view)
+
 
 def base(world: World) -> ByType:
     """The weak teacher."""
@@ -64,8 +68,8 @@ def base(world: World) -> ByType:
 def strong(world: World) -> ByType:
     """The good one."""
     del world
-    kinds = {"s_obj": (0.7, ("overlook",)), "pnp": (0.5, ("overlook", "quit"))}
-    return ByType("strong teacher", {kind: ScriptedGreedy(*how) for kind, how in kinds.items()})
+    actor = ScriptedGreedy(1.0, ("overlook",), meanings=3)
+    return ByType("strong teacher", {"s_obj": actor, "pnp": actor})
 
 
 def sound(world: World) -> ByType:

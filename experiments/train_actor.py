@@ -68,6 +68,8 @@ _HOUSES = flags.DEFINE_integer("houses", 1000, "That training tasks take place i
 _GOALS = flags.DEFINE_integer("goals", 2, "Other ones each state is answered for.", lower_bound=0)
 _QUESTIONS = flags.DEFINE_integer("questions", 8, "Asked about each state.", lower_bound=0)
 _EXCERPTS = flags.DEFINE_integer("excerpts", 1, "Of each state, with questions.", lower_bound=0)
+_MET = flags.DEFINE_float("met", 0.0, "Share of other goals about an object seen.", 0.0, 1.0)
+_CAREFUL = flags.DEFINE_bool("careful", False, "Careful thoughts; see experiments.sif_thoughts.")
 _STRAY = flags.DEFINE_float("stray", 0.1, "Share of turns played at random.", 0.0, 1.0)
 
 _START = flags.DEFINE_string(
@@ -100,7 +102,7 @@ _PLAYED_SPLITS = flags.DEFINE_list(
 # What the model follows from.
 _SETTINGS = (
     *(_SEED, _PAIRS, _TEACHER, _SPLITS, _TASKS, _HOUSES, _GOALS, _QUESTIONS),
-    *(_EXCERPTS, _STRAY),
+    *(_EXCERPTS, _MET, _CAREFUL, _STRAY),
     *(_START, _WIDTH, _DEPTH, _HEADS, _KV_HEADS, _MLP, _VOCABULARY, _CONTEXT, _TOO_LONG),
     *(_STEPS, _BATCH, _RATE, _DECAY, _SAVE),
 )
@@ -158,6 +160,8 @@ def _pairs(teacher: Actor | None) -> list[Pair]:
             goals=_GOALS.value,
             questions=_QUESTIONS.value,
             excerpts=_EXCERPTS.value,
+            met=_MET.value,
+            careful=_CAREFUL.value,
             stray=_STRAY.value,
             seed=_SEED.value,
         )

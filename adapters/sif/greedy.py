@@ -16,14 +16,20 @@ from adapters.sif.layout import DONE, ENOUGH, NOT_ENOUGH
 from adapters.sif.view import View
 
 
-def choose(view: View, actions: Sequence[str]) -> Choice:
-    """The first action that comes to mind; one that is offered."""
+def choose(view: View, actions: Sequence[str], meanings: int = 1) -> Choice:
+    """The first action that comes to mind; one that is offered.
+
+    Args:
+      view: as the actor takes it.
+      actions: that are offered.
+      meanings: of an activity, that it thinks of.
+    """
     if view.asking:
         return _answer(view)
     if _delivered(view):
         return Choice(DONE, f"the {view.goal.object} is where it should be")
     if view.held is None:
-        return _fetch(view)
+        return _fetch(view, meanings)
     if view.held == view.goal.object:
         return _deliver(view, actions)
     if puts(actions):
@@ -37,7 +43,7 @@ def _answer(view: View) -> Choice:
     return Choice(NOT_ENOUGH, "the human is on the way")
 
 
-def _fetch(view: View) -> Choice:
+def _fetch(view: View, meanings: int) -> Choice:
     target = view.goal.object
     rooms = [entry.room for entry in view.entries if entry.object == target]
     if view.here in rooms:
@@ -48,7 +54,7 @@ def _fetch(view: View) -> Choice:
             return look(view, view.here, f"the {target} should be here")
     if rooms:
         return go(view, rooms[0], f"the map has the {target} there")
-    for room in (_first_room(view, cue) for cue in cues):
+    for room in (room for cue in cues for room in _rooms(view, cue, meanings)):
         if room is not None and not view.rooms[room].complete:
             return look(view, room, f"the {target} should be there")
     return _search(view, f"the {target}")
@@ -94,6 +100,12 @@ def _first_room(view: View, cue: str) -> int | None:
     rooms = sorted(range(len(view.rooms)), key=lambda room: room != view.here)
     having = (room for piece in pieces for room in rooms if piece in view.rooms[room].receptacles)
     return next(having, None)
+
+
+def _rooms(view: View, cue: str, meanings: int) -> list[int | None]:
+    """The first room of each meaning; of those after the first, with what is most typical."""
+    others = ACTIVITIES.get(cue, (cue,))[1:meanings]
+    return [_first_room(view, cue), *(_first_room(view, FURNITURE[m][0][0]) for m in others)]
 
 
 def _shows(view: View, room: int, cue: str) -> bool:

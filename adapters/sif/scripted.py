@@ -45,11 +45,15 @@ class _Scripted:
         """
         return [self._reply(state) for state in states]
 
+    def reads(self, view: View) -> View:
+        """The view as the actor takes it: less what it misreads."""
+        return self._slips.misread(view)
+
     def _reply(self, state: SifState) -> Reply:
         if state.outcome is not None:
             raise ValueError(f"state has ended in {state.outcome}, expected one that has not")
         view, actions = state.view(), state.actions
-        choice = type(self)._choose(self._slips.misread(view), actions)
+        choice = self._choose(self.reads(view), actions)
         choice = self._slips.blunder(view, actions, choice)
         return Reply(choice.action, raw=f"Reasoning: {choice.why}\nAction: {choice.action}")
 
@@ -77,8 +81,22 @@ class ScriptedGreedy(_Scripted):
     """Forgets, trusts stale maps, and slips; as `adapters.protocols.Actor`."""
 
     name = "greedy"
-    _choose = staticmethod(greedy.choose)
 
-    def __init__(self, dial: float = GREEDY_DIAL, kinds: Sequence[str] = GREEDY_KINDS):
-        """Makes the actor; arguments as `ScriptedReasoner`."""
+    def __init__(
+        self, dial: float = GREEDY_DIAL, kinds: Sequence[str] = GREEDY_KINDS, meanings: int = 1
+    ):
+        """Makes the actor; arguments as `ScriptedReasoner`, and `meanings` of an activity that it
+        thinks of, from 1."""
         super().__init__(Slips(dial, tuple(kinds)))
+        if meanings < 1:
+            raise ValueError(f"meanings is {meanings}, expected 1 or more")
+        self._meanings = meanings
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that changes what it answers; JSON values."""
+        more = {"meanings": self._meanings} if self._meanings > 1 else {}
+        return super().config | more
+
+    def _choose(self, view: View, actions: Sequence[str]) -> Choice:
+        return greedy.choose(view, actions, self._meanings)

@@ -6,91 +6,15 @@ import pytest
 
 from adapters.sif.generator import SPLITS, SifConfig, generate_task
 from adapters.sif.scripted import ScriptedGreedy, ScriptedReasoner
-from adapters.sif.situation import Entry
-from adapters.sif.tasks import Goal, Sentence
 from adapters.sif.text import compact, house_text
-from adapters.sif.view import HumanView, RoomView, View
 from adapters.sif.world import SifWorld
 from experiments import sif_pairs
 from experiments.sif_pairs import Lessons
-
-VIEW = View(
-    type="s_obj",
-    goal=Goal("recep", "cup", "table"),
-    sentences=(Sentence("I had it for eating.", "cup", "eating"), Sentence("", "hat", "kitchen")),
-    command="Put the cup on a table.",
-    calls=3,
-    asking=False,
-    here=1,
-    held=None,
-    rooms=(
-        RoomView(1, ("bed", "chair"), 0, False),
-        RoomView(2, ("table", "chair"), 1, False),
-        RoomView(3, ("toilet", "bathtub"), 3, True),
-        RoomView(4, ("fridge", "table"), 2, True),
-    ),
-    entries=(
-        Entry("book", 1, "table", "gone"),
-        Entry("cup", 0, "bed", "premap"),
-        Entry("cup", 1, "chair", "seen"),
-        Entry("hat", 3, "table", "premap"),
-    ),
-    premap=(),
-    human=None,
-    given=False,
-)
-EATING = ["hear cup eating", "fridge 4 all", "table here", "couch none"]
+from tests.experiments.sif_view import VIEW
 
 
 def lessons(**rest):
     return Lessons(**(dict(split="s_obj/train", tasks=5, houses=20, goals=0, excerpts=0) | rest))
-
-
-@pytest.mark.parametrize(
-    "change, action, lines",
-    [
-        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?"]),
-        (dict(entries=()), "Explore Room 2", ["cup none", "here 2 look 1", *EATING]),
-        (dict(entries=()), "Go to Room 3", ["cup none", "here 2 look 1", *EATING, "go 3"]),
-        (dict(here=0, held="cup"), "Go to Room 2", ["table 2"]),
-        (dict(held="cup"), "Put cup on the table", ["table here"]),
-        (
-            dict(held="cup", goal=Goal("room", "cup", "dining room")),
-            "Put cup on the table",
-            ["in dining room", "table here", "here 2 look 1 table chair"],
-        ),
-        (
-            dict(held="cup", goal=Goal("recep", "cup", "car")),
-            "Go to Room 3",
-            ["car none", "here 2 look 1", "go 3"],
-        ),
-        (dict(held="hat"), "Put hat on the table", ["here 2 look 1 table chair"]),
-        (
-            dict(here=None, goal=Goal("room", "bowl", "bathroom")),
-            "Go to Room 1",
-            ["bowl none", "here none", "go 1"],
-        ),
-    ],
-)
-def test_a_thought_looks_up_what_the_action_follows_from(change, action, lines):
-    assert sif_pairs.thought(VIEW._replace(**change), action).splitlines() == lines
-
-
-def test_a_thought_goes_where_the_map_has_the_object_unless_something_was_said_of_this_room():
-    there = dict(entries=(Entry("cup", 0, "bed", "premap"),))
-    thought = sif_pairs.thought(VIEW._replace(**there), "Go to Room 1")
-    assert thought.splitlines() == ["cup 1 bed ?", "here 2 look 1", *EATING]
-    silent = sif_pairs.thought(VIEW._replace(**there, sentences=()), "Go to Room 1")
-    assert silent.splitlines() == ["cup 1 bed ?", "here 2 look 1"]
-
-
-def test_a_thought_of_where_the_human_goes():
-    human = dict(type="s_hum", goal=Goal("human", "cup"), asking=True, human=HumanView(0, 1))
-    heard = (Sentence("", "", "bedroom"), Sentence("", "cup", "eating"))
-    thought = sif_pairs.thought(VIEW._replace(**human, sentences=heard), "Enough Evidence")
-    assert thought.splitlines() == ["hear human bedroom", "bed 1", "human 1 to here ask"]
-    thought = sif_pairs.thought(VIEW._replace(**human, sentences=()), "Not Enough Evidence")
-    assert thought == "human 1 to here ask"
 
 
 def test_questions_are_how_lines_of_the_text_go_on():
@@ -99,6 +23,7 @@ def test_questions_are_how_lines_of_the_text_go_on():
     assert asked["fridge"] == " 4 all" and asked["car"] == " none" and asked["chair"] == " here"
     assert asked["here"] == " 2 look 1" and asked["go"] == " 3"
     assert asked["in kitchen"] == "\nfridge 4 all" and asked["in garage"] == "\ncar none"
+    assert not any(" on " in question for question in asked)
     text = compact(VIEW)
     for question, answer in asked.items():
         if not question.startswith(("hear", "in ")) and answer != " none":
@@ -141,6 +66,30 @@ def test_other_goals_change_no_line_about_the_house_and_are_answered_by_the_teac
         assert all(" put " in question for question, _ in pair.questions)
 
 
+def test_goals_that_are_perhaps_met_ask_for_done_or_to_pick_up():
+    teacher, rng, actions, world = ScriptedGreedy(0, meanings=3), random.Random(0), [], SifWorld()
+    state = world.reset("s_obj/train/0")
+    while state.outcome is None:
+        for _ in range(20):
+            other = sif_pairs.supposed(state, rng, met=1.0)
+            if other.held is None and any(e.mark == "seen" for e in other.view().entries):
+                assert house_text(other.view()) == house_text(state.view())
+                actions.append(teacher.act([other], [0])[0].action.split()[0])
+        state = world.step(state, teacher.act([state], [0])[0].action)
+    shares = {action: actions.count(action) / len(actions) for action in actions}
+    assert shares["Done!"] > 0.3 and shares["Pick"] > 0.1
+
+
+def test_where_something_was_seen_is_asked_for_with_and_without_its_receptacle():
+    rng, found = random.Random(0), {}
+    for _ in range(40):
+        asked = sif_pairs.some_questions(VIEW, 1000, rng, on=True)
+        found |= {question: answer for question, answer in asked if " on " in question}
+    assert found.pop("cup on chair") == " here"
+    assert len(found) > 3 and set(found.values()) == {" none"}
+    assert all(question.startswith("cup on ") for question in found)
+
+
 def test_excerpts_and_goals_come_beside_the_replies():
     pairs = [p for task in sif_pairs.by_task(ScriptedGreedy(), lessons(excerpts=2)) for p in task]
     whole = [pair for task in sif_pairs.by_task(ScriptedGreedy(), lessons()) for pair in task]
@@ -174,6 +123,9 @@ def test_pairs_follow_from_the_seed_and_strays_lead_elsewhere():
     texts = [{pair.text for task in made(**rest) for pair in task} for rest in ({}, dict(stray=0))]
     assert texts[0] != texts[1]
     assert made(seed=1) != made()
+    assert made(goals=2, met=1.0) != made(goals=2)
+    with pytest.raises(ValueError, match=r"met is 2, expected 0\.\.1"):
+        lessons(met=2)
 
 
 @pytest.mark.parametrize("split", [split for split in SPLITS if split.endswith("/train")])

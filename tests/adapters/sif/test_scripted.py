@@ -224,6 +224,15 @@ def test_what_changes_the_answers_is_in_the_configuration(kind):
     assert kind().temperature == 0
 
 
+def test_a_greedy_actor_may_think_of_more_than_the_first_meaning():
+    more = ScriptedGreedy(0, (), meanings=3)
+    assert more.config == {"dial": 0, "slips": [], "meanings": 3}
+    split = "s_obj/train"
+    assert success(more, split, 120) > success(ScriptedGreedy(0, ()), split, 120)
+    with pytest.raises(ValueError, match="meanings is 0, expected 1 or more"):
+        ScriptedGreedy(meanings=0)
+
+
 @pytest.mark.parametrize("kind", ACTORS)
 def test_bad_arguments_and_ended_states_are_refused(kind):
     with pytest.raises(ValueError, match=r"dial is 1\.5, expected a number from 0 to 1"):
