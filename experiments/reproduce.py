@@ -12,8 +12,7 @@ knows their order alone: see `experiments.main_job.graph`.
 --scale    smoke   tests that all fits together; about 2 minutes on two cores
            small   the default; about 20 minutes on two cores
            paper   1,000 tasks a type, for an accelerator
---actors   embedded  the small language model of this repository, with the scripted reasoner as the
-                     stronger one; S_hum is played by scripts alone
+--actors   embedded  the two small language models of this repository; S_hum is played by scripts
            scripted  all are scripts
            openai    --base and --stronger say which models, as openai:MODEL or openai:MODEL@URL
 
