@@ -16,7 +16,8 @@ Any of them may have
   "either"     of a helper: a process reward model that may judge with it (`adapters.either`); where
                calls are to be met, of the two ways the one that validation tasks succeed more with
   "rise"       of the threshold with each call that the episode has made (`adapters.rising`); for
-               prm and helper, state by state, under a cap
+               prm and helper, state by state, under a cap. Where calls are to be met there may be
+               several, [0, 0.1]: of them the one that validation tasks succeed more with
   "task_wise"  for whole tasks. "now": help once asked for plays to the end; 5: likewise, from turn
                5 on, asked for in the turns before; "all": the task is played alone, and begun again
                with help where that is needed. At random, tasks are drawn with p, not turns. They
@@ -58,11 +59,13 @@ class Dial:
       values: one or two.
       share: of the episodes that take the second one.
       either: the condition's process reward model judges too.
+      rise: of the threshold with each call that was made.
     """
 
     values: tuple[float, ...]
     share: float = 0.0
     either: bool = False
+    rise: float = 0.0
 
     @property
     def mixed(self) -> bool:
@@ -92,7 +95,7 @@ class Condition:
       help: which help `always` and `prm` ask.
       weights: [K] of the helps in random calls; sum to one.
       cap: [K] calls at most.
-      rise: of the threshold with each call that was made.
+      rises: of the threshold with each call that was made, one or those to choose from.
       task_wise: None, how help goes on, or "all" for a new beginning.
       against: names of conditions to compare with; None if not given.
       told: fields that are handed on.
@@ -108,7 +111,7 @@ class Condition:
     help: int = 1
     weights: tuple[float, ...] = (1.0,)
     cap: tuple[int, ...] | None = None
-    rise: float = 0.0
+    rises: tuple[float, ...] = (0.0,)
     task_wise: TaskWise | str | None = None
     against: tuple[str, ...] | None = None
     told: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -194,13 +197,15 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
     source = given.get({"prm": "prm", "helper": "folder"}.get(method, ""))
     if method in ("prm", "helper") and not isinstance(source, str):
         raise ValueError(f"{_FIELDS[method][0]} is {source!r}, expected a folder")
-    dial, weights = _dial(given, method, match, num_helps)
+    rises = tuple(_number("rise", one, 0, float("inf")) for one in _listed(given.get("rise", 0.0)))
+    if any(rises) and (given.get("cap") is None or given.get("task_wise") is not None):
+        raise ValueError(f"rise is {given['rise']}, expected it with a cap, and without task_wise")
+    if len(rises) != 1 and (match is None or not rises):
+        raise ValueError(f"rise is {given['rise']}, expected one, or several to match with")
+    dial, weights = _dial(given, method, match, rises[0], num_helps)
     either = given.get("either")
     if either is not None and not isinstance(either, str):
         raise ValueError(f"either is {either!r}, expected a folder")
-    rise = _number("rise", given.get("rise", 0.0), 0, float("inf"))
-    if rise and (given.get("cap") is None or given.get("task_wise") is not None):
-        raise ValueError(f"rise is {rise}, expected it with a cap, and without task_wise")
     return Condition(
         method=method,
         setting=setting,
@@ -212,14 +217,14 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
         help=int(_number("help", given.get("help", 1), 1, num_helps)),
         weights=weights,
         cap=_cap(given.get("cap"), num_helps),
-        rise=rise,
+        rises=rises,
         task_wise=_task_wise(given.get("task_wise")),
         against=None if given.get("against") is None else tuple(given["against"]),
         told={name: given[name] for name in _TOLD if name in given},
     )
 
 
-def _dial(given, method, match, num_helps) -> tuple[Dial | None, tuple[float, ...]]:
+def _dial(given, method, match, rise, num_helps) -> tuple[Dial | None, tuple[float, ...]]:
     """The dial and the weights of the helps."""
     weights, dial = (1.0, *(0.0,) * (num_helps - 1)), None
     name = "p" if method == "random" else "threshold"
@@ -240,7 +245,7 @@ def _dial(given, method, match, num_helps) -> tuple[Dial | None, tuple[float, ..
         share = _number("share", given.get("share", 0.0), 0, 1)
         if len(values) > 2 or (len(values) == 2) != ("share" in given):
             raise ValueError(f"threshold is {value!r}, expected one, or two and their share")
-        dial = Dial(values, share, either=given.get("either") is not None)
+        dial = Dial(values, share, given.get("either") is not None, rise)
     if dial is not None and match is not None:
         raise ValueError(f"both {name} and match are given, expected one of them")
     if dial is None and match is None and method in ("random", "prm"):

@@ -8,6 +8,7 @@ Where a condition names MODULE:FUNCTION in place of a folder,
   FUNCTION(num_helps)         gives a process reward model, as `adapters.prm_helper.SuccessModel`
 """
 
+import dataclasses
 import os
 from typing import Any
 
@@ -36,7 +37,7 @@ class Deciders:
         self._num_helps, self._actor = num_helps, actor
         self._proposals: Proposals | None = None
         self._loaded: dict[str, Any] = {}
-        self._made: dict[tuple[str, float, bool], Helper] = {}
+        self._made: dict[tuple[str, Dial | float | None], Helper] = {}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -68,10 +69,11 @@ class Deciders:
         """Who decides in an episode of this seed; the same object for the same value."""
         if condition.method == "random" and condition.task_wise is not None:
             return self.whole_task(condition, dial, seed)
-        value = 0.0 if dial is None else dial.of_episode(seed)
-        key = condition.name, value, dial is not None and dial.either
+        if dial is not None:
+            dial = dataclasses.replace(dial, values=(dial.of_episode(seed),), share=0.0)
+        key = condition.name, dial
         if key not in self._made:
-            self._made[key] = self._make(condition, None if dial is None else value, key[-1])
+            self._made[key] = self._make(condition, dial)
         return self._made[key]
 
     def whole_task(self, condition: Condition, dial: Dial, seed: int) -> Helper:
@@ -79,19 +81,21 @@ class Deciders:
         (decision,) = Random(condition.shares(dial.of_episode(seed))).decide(
             [None], None, [seeds_lib.derive("task", seed)]
         )
-        key = "whole task", float(decision.help), False
+        key = "whole task", float(decision.help)
         return self._made.setdefault(key, Always(decision.help))
 
-    def _make(self, condition: Condition, value: float | None, either: bool) -> Helper:
+    def _make(self, condition: Condition, dial: Dial | None) -> Helper:
         if condition.method == "never":
             return Never()
         if condition.method == "always":
             return Always(condition.help)
         if condition.method == "random":
-            return Random(condition.shares(value))
-        found = self.judge(condition, either)
-        found = found if value is None else found.at(value)
-        return Rising(found, condition.rise, condition.cap) if condition.rise else found
+            return Random(condition.shares(dial.values[0]))
+        found = self.judge(condition, dial is not None and dial.either)
+        rise = condition.rises[0]
+        if dial is not None:
+            found, rise = found.at(dial.values[0]), dial.rise
+        return Rising(found, rise, condition.cap) if rise else found
 
     def _with_replies(self, helper: Any) -> Any:
         if not helper.style.endswith(REPLY):

@@ -174,7 +174,7 @@ def _dial(condition: Condition) -> Dial | None:
     if condition.name not in found:
         raise ValueError(f"{path}: no {condition.name!r}, expected it from the evaluation")
     dial = found[condition.name]["dial"]
-    return Dial(tuple(dial["values"]), dial["share"], dial["either"])
+    return Dial(tuple(dial["values"]), dial["share"], dial["either"], dial["rise"])
 
 
 def _servers() -> Servers:

@@ -116,12 +116,11 @@ class Tables:
         return self._counting[cap]
 
     def _forecast(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> Forecast:
-        values = (None,) if dial is None else dial.values
-        shares = (1.0,) if len(values) == 1 else (1 - dial.share, dial.share)
-        either = dial is not None and dial.either
-        wanted = np.stack(
-            [self._decisions(condition, one, either, deciders) for one in values], axis=-1
-        )
+        dials, shares = [dial], [1.0]
+        if dial is not None and len(dial.values) == 2:
+            dials = [dataclasses.replace(dial, values=(one,), share=0.0) for one in dial.values]
+            shares = [1 - dial.share, dial.share]
+        wanted = np.stack([self._decisions(condition, one, deciders) for one in dials], axis=-1)
         taken = self._possible(wanted)
         reached = dp.evaluate(self._table, taken)
         start, weight = self._table.start, self._table.start_weight
@@ -141,14 +140,11 @@ class Tables:
             ),
         )
 
-    def _decisions(
-        self, condition: Condition, value: float | None, either: bool, deciders: Deciders
-    ) -> np.ndarray:
-        """[S, A] the probability of each decision."""
+    def _decisions(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> np.ndarray:
+        """[S, A] the probability of each decision, at a dial of one value."""
         if condition.method == "random":
-            p = condition.shares(value)
+            p = condition.shares(dial.values[0])
             return np.tile([1 - sum(p), *p], (len(self._states), 1))
-        dial = None if value is None else Dial((value,), either=either)
         return self._followed(deciders.helper(condition, dial, 0))
 
     def _followed(self, helper: Helper) -> np.ndarray:

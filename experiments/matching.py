@@ -66,21 +66,25 @@ class Matcher:
     def match(self, condition: Condition, calls: float) -> Matched:
         """The dial at which the condition makes so many calls an episode.
 
-        Of a helper alone and one with a process reward model beside it, the one that more episodes
-        succeed with.
+        Of a helper alone and one with a process reward model beside it, and of several rises of its
+        threshold, the one that more episodes succeed with.
 
         Raises:
           ValueError: it makes more or fewer whatever the dial.
         """
         ways = (False, True) if condition.either is not None else (False,)
-        found = [self._match(condition, calls, either) for either in ways]
+        found = [
+            self._match(condition, calls, either, rise)
+            for rise in condition.rises
+            for either in ways
+        ]
         return max(found, key=lambda one: one.success)  # the first of equals
 
-    def _match(self, condition: Condition, calls: float, either: bool) -> Matched:
-        candidates = self._candidates(condition, either)
+    def _match(self, condition: Condition, calls: float, either: bool, rise: float) -> Matched:
+        candidates = self._candidates(condition, either, rise)
 
         def usage_of(places: Sequence[int]) -> list[float]:
-            dials = [Dial((float(candidates[i]),), either=either) for i in places]
+            dials = [Dial((float(candidates[i]),), 0.0, either, rise) for i in places]
             return [one.calls for one in self.try_out(condition, dials)]
 
         try:
@@ -95,7 +99,7 @@ class Matcher:
             near = [i for i in (low, high) if abs(used[i] - calls) <= _NEAR * calls]
             near.sort(key=lambda i: abs(used[i] - calls))
             values = (float(candidates[near[0]]),) if near else values
-            dial = Dial(values, 0.0 if near else share, either)
+            dial = Dial(values, 0.0 if near else share, either, rise)
         (found,) = self.try_out(condition, [dial])
         return found
 
@@ -124,7 +128,7 @@ class Matcher:
         between = [tuple(one) for one in interval(resampled(total, size)).tolist()]
         return Matched(dial, tuple(usage), success, tuple(between[1:]), between[0])
 
-    def _candidates(self, condition: Condition, either: bool) -> np.ndarray:
+    def _candidates(self, condition: Condition, either: bool, rise: float) -> np.ndarray:
         """Dials, the one that makes the fewest calls first.
 
         Thresholds lie between the margins of states that are met without help and with all of it;
@@ -139,7 +143,7 @@ class Matcher:
         jobs = [Job(end, None, task) for end in ends for task in self._tasks]
         states = self._contest.states(jobs)
         margins = np.asarray(helper.margins(states), float).max(axis=1)
-        risen = condition.rise * np.arange(_RISEN if condition.rise else 1)
+        risen = rise * np.arange(_RISEN if rise else 1)
         margins = np.unique(margins[:, None] - risen)[::-1]
         between = (margins[:-1] + margins[1:]) / 2
         if len(between) > _CANDIDATES:

@@ -3,7 +3,7 @@
 evaluation.json is {"version": 1, "config", "conditions", "paired"}. A row of `conditions` has
 
   task_type, intervention, split, part   which tasks; part is "all", or a group of --parts
-  method, setting, dial                  which condition; dial {"values": [..], "share", "either"}
+  method, setting, dial                  which condition; dial {"values", "share", "either", "rise"}
                                          as given or set: p or a threshold, or two and a share
   tasks, seeds                           seeds is 1 where nothing was left to chance
   success, length, usage [K], invalid    means an episode: length in actions, usage in calls

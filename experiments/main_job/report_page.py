@@ -36,9 +36,9 @@ _MEASURED = {
     "helper": "a language model with a head that reads the state's text, and below it what the "
     "base actor is about to reply, and predicts what a call adds to success and to the calls to "
     "come; it asks where that pays at cost r. Its threshold was set on validation tasks so that "
-    "its calls meet the plan, and rises by 0.1 of success with each call that a task has had. With "
-    "the PRM: p(s) of help less p(s) of the base actor counts where it is larger, as validation "
-    "tasks succeeded more so at that number of calls.",
+    "its calls meet the plan. Rising: it rises by 0.1 of success with each call that was made. "
+    "With the PRM: p(s) of help less p(s) of the base actor counts where it is larger. Both only "
+    "where validation tasks succeeded more so at that number of calls.",
     "replies read": "the base actor is asked in every turn what it would do, in those too that "
     "help then plays; that is no call of help.",
     "ceiling": "the optimum on the table of the training tasks' rollouts, in hindsight: it knows "
@@ -49,7 +49,7 @@ _MEASURED = {
 _FURTHER = {
     "learns": "What the helper learns: the best decisions copied (all states; all states, each "
     "decision weighing the same), or the gains of asking regressed.",
-    "rise": "A threshold that does not rise with the calls that a task has had.",
+    "rise": "The helper alone, its threshold never rising with the calls that a task has had.",
     "cap": "Helpers at a hard cap: never more than so many calls a task.",
     "cost": "One helper that is told the cost against one helper for each cost.",
     "rule": "Labels of the exact rule against labels of the paper's rule.",

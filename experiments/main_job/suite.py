@@ -31,6 +31,7 @@ CAPS = (1, 2, 3)
 _COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
 # Of the threshold with each call, likewise; under a cap that leaves room for all calls that pay.
 _RISING = {"rise": 0.1, "cap": 10}
+_PERHAPS_RISING = _RISING | {"rise": [0.0, 0.1]}  # as validation tasks say
 
 Plan = Mapping[str, Any]
 Conditions = list[dict[str, Any]]
@@ -118,7 +119,7 @@ def for_train(
                 tables=["4"],
                 series="helper" + added,
                 against=[],
-                **(_RISING if variant == MAIN else {}),
+                **(_RISING | {"rise": dial["rise"]} if variant == MAIN else {}),
             )
             if dial.get("either"):
                 one["either"] = prm_reply
@@ -155,7 +156,7 @@ def _helper(
 ) -> Conditions:
     """The method at each budget of the plan, and baselines that call as often."""
     names = PAIRS if several else SETTINGS
-    main_how = {} if several else _RISING | ({"either": prm_reply} if prm_reply else {})
+    main_how = {} if several else _PERHAPS_RISING | ({"either": prm_reply} if prm_reply else {})
     found = []
     for i, one in enumerate(plan["plans"]):
         main = i < len(names)
@@ -193,7 +194,7 @@ def _helper(
 
 
 def _constant(helper: Mapping[str, Any]) -> dict[str, Any]:
-    """The same helper alone, with a threshold that does not rise."""
+    """The same helper alone, with a threshold that does not rise in any case."""
     found = {name: value for name, value in helper.items() if name not in (*_RISING, "either")}
     setting = helper["setting"] + CONSTANT
     against = [f"helper {helper['setting']}"]

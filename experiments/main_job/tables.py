@@ -37,7 +37,9 @@ Row = Mapping[str, Any]
 def name(row: Row) -> str:
     """What a condition is called."""
     found = f"{METHODS.get(row['method'], row['method'])} {row['setting']}"
-    return found + (", with the PRM" if (row.get("dial") or {}).get("either") else "")
+    dial = row.get("dial") or {}
+    rises = dial.get("rise") and RISING not in row["setting"]
+    return found + (", rising" if rises else "") + (", with the PRM" if dial.get("either") else "")
 
 
 def percent(share: float | None) -> str:

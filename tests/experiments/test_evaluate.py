@@ -53,6 +53,8 @@ CONDITIONS = [
     {**HELPER, "setting": "rising", "cost": 0.5, "threshold": -0.3, "rise": 0.4, "cap": 3},
     {**HELPER, "setting": "many calls", "cost": 0.5, "threshold": -0.3, "cap": 1000},
     {**HELPER, "setting": "rising half", "cost": 0.5, "rise": 0.4, "cap": 3, "match": 0.5},
+    {**HELPER, "setting": "steady half", "cost": 0.5, "match": 0.5},
+    {**HELPER, "setting": "best half", "cost": 0.5, "rise": [0, 0.4], "cap": 3, "match": 0.5},
     {**BY_TEXT, "setting": "alone", "match": 1.5},
     {**BY_TEXT, "setting": "perhaps with another", "match": 1.5, "either": f"{OURS}prm"},
     {**BY_TEXT, "setting": "with another", "threshold": 0.2, "either": f"{OURS}prm"},
@@ -215,6 +217,15 @@ def test_thresholds_rise_with_the_calls_made(evaluated):
     assert matched["usage"] == pytest.approx([0.5], abs=0.1)
 
 
+def test_of_several_rises_validation_tasks_take_the_better(evaluated):
+    rows = by_name(evaluated[1])
+    both = [rows[f"helper {name} half"]["validation"]["success"] for name in ("steady", "rising")]
+    best = rows["helper best half"]
+    assert best["validation"]["success"] == max(both)
+    assert best["dial"]["rise"] == (0.4 if both[1] > both[0] else 0.0)
+    assert rows["helper rising half"]["dial"]["rise"] == 0.4
+
+
 def test_of_a_helper_alone_and_with_a_prm_validation_tasks_take_the_better(evaluated, script):
     out, found, _ = evaluated
     rows = by_name(found)
@@ -227,7 +238,7 @@ def test_of_a_helper_alone_and_with_a_prm_validation_tasks_take_the_better(evalu
     steps = [one.steps for one in played(both)]
     row = rows["helper with another"]
     assert row["usage"] == pytest.approx([np.mean([sum(s.decision for s in one) for one in steps])])
-    assert row["dial"] == {"values": [0.2], "share": 0.0, "either": True}
+    assert row["dial"] == {"values": [0.2], "share": 0.0, "either": True, "rise": 0.0}
 
 
 def test_forecasts_are_the_solvers_on_the_validation_table(evaluated, rollouts):
@@ -362,6 +373,11 @@ def test_spl_of_sif_is_that_of_its_oracle(script, tmp_path):
             "'helper x': ByMargin cannot be joined, expected a ThresholdHelper",
         ),
         ([{**HELPER, "setting": "x", "rise": 0.1}], [], "rise is 0.1, expected it with a cap"),
+        (
+            [{**HELPER, "setting": "x", "rise": [0, 1], "cap": 1}],
+            [],
+            "rise is [0, 1], expected one, or several to match with",
+        ),
         ([{**HELPER, "setting": "x", "rise": -1, "cap": 1}], [], "rise is -1, expected a number"),
         ([{**CONDITIONS[8], "task_wise": 0}], [], "task_wise is 0, expected 'now', 'all'"),
         ([{**HELPER, "setting": "x", "threshold": [1, 2]}], [], "two and their share"),

@@ -139,11 +139,11 @@ def test_conditions_are_those_that_evaluate_reads():
             assert one.match == f"helper {setting}"
             assert (one.source == "reads more") == name.endswith("read")
         assert f"helper {setting}, labels copied" in names
-    assert [one.cap for one in found if one.cap and not one.rise] == [(1,), (2,), (3,)]
+    assert [one.cap for one in found if one.cap and not any(one.rises)] == [(1,), (2,), (3,)]
     for setting in ("r high", "r mid", "r low"):
         (rising,) = [one for one in found if one.name == f"helper {setting}"]
         (constant,) = [one for one in found if one.name == f"helper {setting}, constant threshold"]
-        assert rising.rise > constant.rise == 0 and constant.cap is None
+        assert (rising.rises, constant.rises) == ((0.0, 0.1), (0.0,)) and constant.cap is None
         assert (constant.match, constant.source) == (rising.match, rising.source)
         assert (rising.either, constant.either) == ("reads more", None)
         (prm,) = [
@@ -151,7 +151,7 @@ def test_conditions_are_those_that_evaluate_reads():
             for c in found
             if c.name == f"prm as often as {setting}, rising threshold, replies read"
         ]
-        assert (prm.rise, prm.source) == (rising.rise, "reads more")
+        assert (prm.rises, prm.source) == ((0.1,), "reads more")
     assert {one.task_wise for one in found if one.task_wise} >= {"all"}
     tables = {table for one in found for table in one.told.get("tables", [])}
     assert tables == {
@@ -210,13 +210,15 @@ def test_conditions_of_two_helps_are_those_that_evaluate_reads():
 
 def test_training_tasks_are_played_with_the_dials_of_validation_tasks():
     dial = {"values": [0.2, 0.1], "share": 0.3}
-    together = dial | {"either": True}
-    matches = {"helper r mid": {"dial": together}, "helper r mid, labels copied": {"dial": dial}}
+    together, constant = dial | {"either": True, "rise": 0.1}, dial | {"rise": 0.0}
+    matches = {"helper r high": {"dial": constant}, "helper r mid": {"dial": together}}
+    matches["helper r mid, labels copied"] = {"dial": dial}
     found = conditions.parse(for_train(plan(), HELPERS, matches, "reads more"), 1)
-    assert [one.name for one in found] == ["helper r mid", "helper r mid, labels copied"]
-    assert found[0].dial == conditions.Dial((0.2, 0.1), 0.3, either=True)
-    assert (found[0].either, found[1].either) == ("reads more", None)
-    assert (found[0].rise > 0, found[1].rise) == (True, 0.0)
+    names = ["helper r high", "helper r mid", "helper r mid, labels copied"]
+    assert [one.name for one in found] == names
+    assert found[0].dial == found[2].dial == conditions.Dial((0.2, 0.1), 0.3)
+    assert found[1].dial == conditions.Dial((0.2, 0.1), 0.3, either=True, rise=0.1)
+    assert [one.either for one in found] == [None, "reads more", None]
 
 
 def test_results_are_put_together_as_the_report_reads_them(tmp_path):
