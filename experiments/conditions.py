@@ -72,6 +72,10 @@ class Dial:
         """Whether it is left to chance which value an episode takes."""
         return len(self.values) == 2 and 0 < self.share < 1
 
+    def at(self, value: float) -> "Dial":
+        """The same at one value."""
+        return dataclasses.replace(self, values=(value,), share=0.0)
+
     def of_episode(self, seed: int) -> float:
         """The value for an episode of this seed."""
         if len(self.values) == 1:

@@ -8,7 +8,6 @@ Where a condition names MODULE:FUNCTION in place of a folder,
   FUNCTION(num_helps)         gives a process reward model, as `adapters.prm_helper.SuccessModel`
 """
 
-import dataclasses
 import os
 from typing import Any
 
@@ -37,7 +36,7 @@ class Deciders:
         self._num_helps, self._actor = num_helps, actor
         self._proposals: Proposals | None = None
         self._loaded: dict[str, Any] = {}
-        self._made: dict[tuple[str, Dial | float | None], Helper] = {}
+        self._made: dict[tuple[str, Dial | int | None], Helper] = {}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -70,7 +69,7 @@ class Deciders:
         if condition.method == "random" and condition.task_wise is not None:
             return self.whole_task(condition, dial, seed)
         if dial is not None:
-            dial = dataclasses.replace(dial, values=(dial.of_episode(seed),), share=0.0)
+            dial = dial.at(dial.of_episode(seed))
         key = condition.name, dial
         if key not in self._made:
             self._made[key] = self._make(condition, dial)
@@ -81,7 +80,7 @@ class Deciders:
         (decision,) = Random(condition.shares(dial.of_episode(seed))).decide(
             [None], None, [seeds_lib.derive("task", seed)]
         )
-        key = "whole task", float(decision.help)
+        key = "whole task", decision.help
         return self._made.setdefault(key, Always(decision.help))
 
     def _make(self, condition: Condition, dial: Dial | None) -> Helper:

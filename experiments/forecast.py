@@ -118,7 +118,7 @@ class Tables:
     def _forecast(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> Forecast:
         dials, shares = [dial], [1.0]
         if dial is not None and len(dial.values) == 2:
-            dials = [dataclasses.replace(dial, values=(one,), share=0.0) for one in dial.values]
+            dials = [dial.at(one) for one in dial.values]
             shares = [1 - dial.share, dial.share]
         wanted = np.stack([self._decisions(condition, one, deciders) for one in dials], axis=-1)
         taken = self._possible(wanted)

@@ -73,15 +73,23 @@ class Matcher:
           ValueError: it makes more or fewer whatever the dial.
         """
         ways = (False, True) if condition.either is not None else (False,)
+        margins = [self._margins(condition, either) for either in ways]
         found = [
-            self._match(condition, calls, either, rise)
+            self._match(condition, calls, either, rise, of_states)
             for rise in condition.rises
-            for either in ways
+            for either, of_states in zip(ways, margins, strict=True)
         ]
         return max(found, key=lambda one: one.success)  # the first of equals
 
-    def _match(self, condition: Condition, calls: float, either: bool, rise: float) -> Matched:
-        candidates = self._candidates(condition, either, rise)
+    def _match(
+        self,
+        condition: Condition,
+        calls: float,
+        either: bool,
+        rise: float,
+        margins: np.ndarray | None,
+    ) -> Matched:
+        candidates = _candidates(margins, rise)
 
         def usage_of(places: Sequence[int]) -> list[float]:
             dials = [Dial((float(candidates[i]),), 0.0, either, rise) for i in places]
@@ -128,29 +136,37 @@ class Matcher:
         between = [tuple(one) for one in interval(resampled(total, size)).tolist()]
         return Matched(dial, tuple(usage), success, tuple(between[1:]), between[0])
 
-    def _candidates(self, condition: Condition, either: bool, rise: float) -> np.ndarray:
-        """Dials, the one that makes the fewest calls first.
+    def _margins(self, condition: Condition, either: bool) -> np.ndarray | None:
+        """[N] of the states that are met without help and with all of it; None where chance asks.
 
-        Thresholds lie between the margins of states that are met without help and with all of it;
-        these are judged at one time, as a model has it fast. Where thresholds rise, margins are
-        also compared with what those of the first calls have risen to.
+        They are judged at one time, as a model has it fast.
         """
         if condition.method == "random":
-            return np.linspace(0.0, 1.0, _CANDIDATES)
+            return None
         helper = self._contest.deciders.judge(condition, either)
         ends = [Condition("never", "")]
         ends += [Condition("always", str(k), help=k + 1) for k in range(self._contest.num_helps)]
         jobs = [Job(end, None, task) for end in ends for task in self._tasks]
         states = self._contest.states(jobs)
-        margins = np.asarray(helper.margins(states), float).max(axis=1)
-        risen = rise * np.arange(_RISEN if rise else 1)
-        margins = np.unique(margins[:, None] - risen)[::-1]
-        between = (margins[:-1] + margins[1:]) / 2
-        if len(between) > _CANDIDATES:
-            # Closer together where few states are asked in: one candidate less is there more calls.
-            share = np.linspace(0, 1, _CANDIDATES) ** 2
-            between = np.quantile(between, 1 - share, method="nearest")
-        return np.concatenate([[_BEYOND], between, [-_BEYOND]])
+        return np.asarray(helper.margins(states), float).max(axis=1)
+
+
+def _candidates(margins: np.ndarray | None, rise: float) -> np.ndarray:
+    """Dials, the one that makes the fewest calls first: thresholds between margins [N], or p.
+
+    Where thresholds rise, margins are also compared with what those of the first calls have risen
+    to.
+    """
+    if margins is None:
+        return np.linspace(0.0, 1.0, _CANDIDATES)
+    risen = rise * np.arange(_RISEN if rise else 1)
+    margins = np.unique(margins[:, None] - risen)[::-1]
+    between = (margins[:-1] + margins[1:]) / 2
+    if len(between) > _CANDIDATES:
+        # Closer together where few states are asked in: one candidate less is there more calls.
+        share = np.linspace(0, 1, _CANDIDATES) ** 2
+        between = np.quantile(between, 1 - share, method="nearest")
+    return np.concatenate([[_BEYOND], between, [-_BEYOND]])
 
 
 def match_all(

@@ -91,7 +91,12 @@ def by_task(teacher: Teacher, lessons: Lessons) -> Iterator[list[Pair]]:
     Args:
       teacher: answers each state from what the agent sees.
       lessons: which pairs.
+
+    Raises:
+      ValueError: careful thoughts are wanted of a teacher that does not tell what it reads.
     """
+    if lessons.careful and not hasattr(teacher, "reads"):
+        raise ValueError(f"careful thoughts of {teacher.name!r}, expected a scripted teacher")
 
     def say(view: View, action: str) -> str:
         heeded = teacher.reads(view) if lessons.careful else None
@@ -178,22 +183,22 @@ def supposed(state: SifState, rng: random.Random, met: float = 0.0) -> SifState:
     if task.type == "s_obj":
         about = [thing, *([rng.choice(SMALL_OBJECTS)] if rng.random() < 0.4 else [])]
         heard = tuple(Sentence("", name, rng.choice(_CUES)) for name in dict.fromkeys(about))
-    seen = [e for e in state.view().entries if e.mark == "seen" and e.receptacle not in NO_PUT]
-    may_be_met = met and seen and state.held is None and task.type != "s_hum"
     taken = state.held is None
-    if may_be_met and rng.random() < met:
-        goal, taken = _perhaps_met(state, seen, rng), False
+    if met and taken and task.type != "s_hum":
+        view = state.view()
+        seen = [e for e in view.entries if e.mark == "seen" and e.receptacle not in NO_PUT]
+        if seen and rng.random() < met:
+            here = [entry for entry in seen if entry.room == view.here]
+            goal, taken = _perhaps_met(task, rng.choice(here or seen), rng), False
     layout = Layout(dataclasses.replace(task, goal=goal, sentences=heard))
     if taken and rng.random() < 0.3:
         now = now._replace(held=layout.goal)
     return SifState(layout, now)
 
 
-def _perhaps_met(state: SifState, seen: Sequence[Entry], rng: random.Random) -> Goal:
+def _perhaps_met(task: Task, entry: Entry, rng: random.Random) -> Goal:
     """A goal for an object that was seen; it is where it should be every other time."""
-    here = [entry for entry in seen if entry.room == state.view().here]
-    entry = rng.choice(here or seen)
-    house = state.task.house
+    house = task.house
     if rng.random() < 0.3:
         rooms = [entry.room] if rng.random() < 0.5 else range(len(house.rooms))
         function = rng.choice([f for room in rooms for f in house.rooms[room].functions])

