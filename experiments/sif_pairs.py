@@ -12,9 +12,9 @@ things up. Rooms are renumbered task by task, so that a number says nothing abou
 import dataclasses
 import random
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from adapters.protocols import Reply
+from adapters.protocols import Actor
 from adapters.sif.generator import SifConfig, generate_task
 from adapters.sif.houses import ACTIVITIES, FURNITURE, NO_PUT, RECEPTACLES, SMALL_OBJECTS
 from adapters.sif.layout import DONE, Layout
@@ -31,11 +31,9 @@ _EXCERPT = 6  # lines
 _CUES = (*FURNITURE, *RECEPTACLES, *ACTIVITIES)
 
 
-class Teacher(Protocol):
-    """A scripted actor, or several."""
-
-    def act(self, states: Sequence[SifState], seeds: Sequence[int]) -> list[Reply]:
-        """As `adapters.protocols.Actor`."""
+@runtime_checkable
+class Teacher(Actor, Protocol):
+    """An actor that tells what it reads, as scripted ones do."""
 
     def reads(self, view: View) -> View:
         """The view as it takes it."""
@@ -85,17 +83,17 @@ class Lessons:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0..1")
 
 
-def by_task(teacher: Teacher, lessons: Lessons) -> Iterator[list[Pair]]:
+def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
     """The pairs of each task, turn by turn; a function of the arguments alone.
 
     Args:
-      teacher: answers each state from what the agent sees.
+      teacher: answers each state from what the agent sees; a `Teacher` for careful thoughts.
       lessons: which pairs.
 
     Raises:
       ValueError: careful thoughts are wanted of a teacher that does not tell what it reads.
     """
-    if lessons.careful and not hasattr(teacher, "reads"):
+    if lessons.careful and not isinstance(teacher, Teacher):
         raise ValueError(f"careful thoughts of {teacher.name!r}, expected a scripted teacher")
 
     def say(view: View, action: str) -> str:
