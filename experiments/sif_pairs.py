@@ -18,6 +18,7 @@ from adapters.protocols import Actor
 from adapters.sif.generator import SifConfig, generate_task
 from adapters.sif.houses import ACTIVITIES, FURNITURE, NO_PUT, RECEPTACLES, SMALL_OBJECTS
 from adapters.sif.layout import DONE, Layout
+from adapters.sif.listener import moved_from
 from adapters.sif.situation import Entry
 from adapters.sif.state import SifState
 from adapters.sif.tasks import Goal, Placed, Sentence, Task
@@ -25,7 +26,16 @@ from adapters.sif.text import compact, object_lines, receptacle_line, task_text
 from adapters.sif.view import View
 from adapters.sif.world import SifWorld
 from experiments.actor_pairs import Pair
-from experiments.sif_thoughts import next_line, places_of, short_here, thought, whether_on
+from experiments.sif_thoughts import (
+    careful_thought,
+    listed,
+    next_line,
+    old_line,
+    places_of,
+    short_here,
+    thought,
+    whether_on,
+)
 
 _EXCERPT = 6  # lines
 _CUES = (*FURNITURE, *RECEPTACLES, *ACTIVITIES)
@@ -97,8 +107,11 @@ def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
         raise ValueError(f"careful thoughts of {teacher.name!r}, expected a scripted teacher")
 
     def say(view: View, action: str) -> str:
-        heeded = teacher.reads(view) if lessons.careful else None
-        return f"{thought(view, action, heeded)}\nAction: {action}"
+        plain = not lessons.careful
+        found = (
+            thought(view, action) if plain else careful_thought(view, action, teacher.reads(view))
+        )
+        return f"{found}\nAction: {action}"
 
     sizes = dict(train_tasks=lessons.tasks, val_tasks=lessons.tasks, test_tasks=lessons.tasks)
     config = SifConfig(lessons.world_seed, train_houses=lessons.houses, **sizes)
@@ -118,7 +131,7 @@ def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
                 (task_text(other.view()), "\n" + say(other.view(), answer.action))
                 for other, answer in zip(others, replies, strict=True)
             ]
-            asked += some_questions(view, lessons.questions, rng, on=lessons.careful)
+            asked += some_questions(view, lessons.questions, rng, careful=lessons.careful)
             name = f"{task.name} turn {view.calls}"
             said = say(view, reply.action)
             found.append(Pair(name, state.text("compact"), said, asked))
@@ -208,20 +221,37 @@ def _perhaps_met(task: Task, entry: Entry, rng: random.Random) -> Goal:
 
 
 def some_questions(
-    view: View, count: int, rng: random.Random, on: bool = False
+    view: View, count: int, rng: random.Random, careful: bool = False
 ) -> list[tuple[str, str]]:
     """Up to `count` questions about the text of a view, each with its answer: how lines go on that
-    begin so, what a sentence or a room as goal has one look up, and, if `on`, whether an object was
-    seen on a receptacle."""
+    begin so, what a sentence or a room as goal has one look up, and, if thoughts are careful ones,
+    whether an object was seen on a receptacle."""
     asked = list(_beginnings(view).items())
     asked += [(f"in {name}", _below(places_of(view, name))) for name in FURNITURE]
-    for cue in rng.sample(_CUES, 4):
-        asked.append((f"hear {rng.choice(SMALL_OBJECTS)} {cue}", _below(places_of(view, cue))))
+    if not careful:
+        for cue in rng.sample(_CUES, 4):
+            thing = rng.choice(SMALL_OBJECTS)
+            asked.append((f"hear {thing} {cue}", _below(places_of(view, cue))))
+        return rng.sample(asked, min(count, len(asked)))
     for entry in view.entries:
-        if on and entry.mark == "seen":
+        if entry.mark == "seen":
             receptacle = entry.receptacle if rng.random() < 0.5 else rng.choice(RECEPTACLES)
             asked.append(whether_on(view, entry.object, receptacle))
-    return rng.sample(asked, min(count, len(asked)))
+    listings = [_listing(view, rng) for _ in range(count // 3)]
+    return [*dict.fromkeys(listings), *rng.sample(asked, min(count - len(listings), len(asked)))]
+
+
+def _listing(view: View, rng: random.Random) -> tuple[str, str]:
+    """A question what a sentence has one look up; every other time about an object that was moved
+    from a room to be named, if there is any."""
+    moved = [entry.object for entry in view.entries if entry.mark != "seen"]
+    thing = rng.choice(moved or SMALL_OBJECTS)
+    old, cues = moved_from(view, thing), rng.sample(_CUES, len(_CUES))
+    if rng.random() < 0.5:
+        named = [cue for cue in cues if any(" old" in at for at in listed(view, cue, old)[0])]
+        cues = named or cues
+    lines = listed(view, cues[0], old)[0]
+    return "\n".join([*old_line(view, thing), f"hear {thing} {cues[0]}"]), _below(lines)
 
 
 def excerpt(name: str, view: View, rng: random.Random) -> Pair:

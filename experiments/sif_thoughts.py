@@ -12,62 +12,106 @@ A thought is lines of the compact text that are looked up until the action follo
 Nearly every token so follows one that it follows in the text, in the same place of a line: small
 models learn to copy long before they learn to translate.
 
-A plain thought takes it that all was heeded. That is learnt first; but a teacher that does not heed
-the old map then acts on more than was looked up. A careful thought goes on until all is there that
-the teacher chose by, and says whether an object that was seen is where it should be:
+That is a plain thought. A careful one holds all that the listener (`adapters.sif.listener`) chose
+by: all rooms of a piece up to the first one in which to look, which of them were looked through
+(`all`) and from which the object was moved (`old`), and whether an object that was seen is where it
+should be:
 
-    cup here chair
+    call 3
+    2 old
+    table 4 all 2 old 5
     cup on table none
+
+The room it then goes to is the last one that it named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from adapters.sif import clues, greedy, listener
 from adapters.sif.houses import ACTIVITIES, FURNITURE, RECEPTACLES
 from adapters.sif.layout import DONE
 from adapters.sif.text import here_line, human_line, object_lines, receptacle_line, ways
 from adapters.sif.view import View
 
 
-def thought(view: View, action: str, heeded: View | None = None) -> str:
-    """The lines that are looked up before an action, until it follows.
+def thought(view: View, action: str) -> str:
+    """The lines that are looked up before an action, until it follows: a plain thought."""
+    return "\n".join(_thought(view, action, None))
+
+
+def careful_thought(view: View, action: str, heeded: View) -> str:
+    """The lines of a careful thought.
 
     Args:
       view: what the text tells.
       action: that is taken then.
-      heeded: what of it the teacher chose by, for a careful thought; None for a plain one.
+      heeded: what of it the listener chose by.
     """
-    return "\n".join(_looked_up(view, action, heeded))
+    return "\n".join(_thought(view, action, heeded))
 
 
-def _looked_up(view: View, action: str, heeded: View | None) -> Iterator[str]:
-    careful, heeded = heeded is not None, heeded or view
-    goal, known = view.goal, [e for e in heeded.entries if e.object == view.goal.object]
+def _thought(view: View, action: str, heeded: View | None) -> Iterator[str]:
     if view.asking:
         yield from _heard(view, "")
         yield human_line(view)
+    elif view.held is None:
+        yield from object_lines(view, view.goal.object)
+        yield from _plainly(view, action) if heeded is None else _carefully(view, action, heeded)
+    else:
+        yield from _holding(view, action, heeded is not None)
+
+
+def _plainly(view: View, action: str) -> Iterator[str]:
+    """What is looked up with an empty hand, after the lines about the object."""
+    goal, known = view.goal, [e for e in view.entries if e.object == view.goal.object]
+    seen = [entry for entry in known if entry.mark == "seen"]
+    if goal.kind == "room" and any(entry.room == view.here for entry in seen):
+        yield from _goal(view)
+    if any(entry.room == view.here for entry in known) or (action == DONE and seen):
         return
-    if view.held is None:
-        yield from object_lines(view, goal.object)
-        seen = [entry for entry in known if entry.mark == "seen"]
-        if goal.kind == "room" and any(entry.room == view.here for entry in seen):
-            yield from _goal(view)
-        if careful and goal.kind == "recep" and seen:
-            yield "".join(whether_on(view, goal.object, goal.target))
-        if any(entry.room == view.here for entry in known) or (action == DONE and seen):
-            return
+    yield short_here(view)
+    heard = _heard(view, goal.object)
+    there = [str(view.rooms[entry.room].number) for entry in known]
+    looking = view.here is not None and not view.rooms[view.here].complete
+    if action == DONE or (action.split()[-1] in there and not (heard and looking)):
+        return
+    yield from heard
+    told = " ".join([*there, *heard]).split()
+    if action.startswith("Go ") and action.split()[-1] not in told:
+        yield next_line(view)
+
+
+def _carefully(view: View, action: str, heeded: View) -> Iterator[str]:
+    """Likewise, all of it that the listener chose by."""
+    goal = view.goal
+    believed = listener.believed(heeded)
+    seen = [entry for entry in believed if entry.mark == "seen"]
+    if goal.kind == "room" and any(entry.room == view.here for entry in seen):
+        yield from _goal(view)
+    if goal.kind == "recep" and seen:
+        yield "".join(whether_on(view, goal.object, goal.target))
+    if greedy.delivered(heeded) or any(entry.room == view.here for entry in believed):
+        return
+    if not believed:
         yield short_here(view)
-        heard = _heard(heeded, goal.object)
-        there = [str(view.rooms[entry.room].number) for entry in known]
-        looking = view.here is not None and not view.rooms[view.here].complete
-        if action == DONE or (action.split()[-1] in there and not (heard and looking)):
-            return
-        yield from heard
-        told = " ".join([*there, *heard]).split()
-        if action.startswith("Go ") and action.split()[-1] not in told:
+        cues, found = clues.cues_about(heeded, goal.object), False
+        if cues:
+            yield f"call {view.calls}"
+            yield from old_line(view, goal.object)
+        for cue in cues:
+            if not found:
+                lines, found = listed(heeded, cue, listener.moved_from(view, goal.object))
+                yield from (f"hear {goal.object} {cue}", *lines)
+        search = greedy.search(heeded, "").action
+        if not found and action == search and action.startswith("Go "):
             yield next_line(view)
-        return
+
+
+def _holding(view: View, action: str, careful: bool) -> Iterator[str]:
+    """What is looked up with something in the hand."""
+    goal = view.goal
     if view.held == goal.object:
-        where = _heard(view, "") if goal.kind == "human" else _goal(view)
+        where = _heard(view, "") if goal.kind == "human" else _goal(view, careful)
         yield from where
         if goal.kind == "human":
             yield human_line(view)
@@ -91,10 +135,12 @@ def whether_on(view: View, thing: str, receptacle: str) -> tuple[str, str]:
     return f"{thing} on {receptacle}", f" {where}"
 
 
-def _goal(view: View) -> list[str]:
+def _goal(view: View, careful: bool = False) -> list[str]:
     """Where the goal's receptacle or room may be."""
     if view.goal.kind == "recep":
-        return [receptacle_line(view, view.goal.target, 1)]
+        first = receptacle_line(view, view.goal.target, 1)
+        none = careful and first.endswith(" none")
+        return listed(view, view.goal.target)[0] if none else [first]
     return [f"in {view.goal.target}", *places_of(view, view.goal.target)]
 
 
@@ -105,6 +151,40 @@ def _heard(view: View, about: str) -> list[str]:
         if sentence.about == about and sentence.cue:
             lines += [f"hear {about or 'human'} {sentence.cue}", *places_of(view, sentence.cue)]
     return lines
+
+
+def listed(view: View, cue: str, moved_from: Collection[int] = ()) -> tuple[list[str], bool]:
+    """The rooms that a cue may mean, as far as the first one in which to look.
+
+    Args:
+      view: what the text tells.
+      cue: what was said, or a receptacle.
+      moved_from: rooms in which to look last.
+
+    Returns:
+      A line for each piece of furniture, with its rooms; and whether there is one in which to look.
+    """
+    lines = []
+    for piece, rooms in listener.rooms_for(view, cue):
+        names = []
+        for room in rooms:
+            names.append(_name(view, room))
+            complete = view.rooms[room].complete
+            if not complete and room not in moved_from:
+                return [*lines, " ".join([piece, *names])], True
+            names += ["all"] * complete + ["old"] * (room in moved_from)
+        lines.append(" ".join([piece, *(names or ["none"])]))
+    return lines, False
+
+
+def old_line(view: View, name: str) -> list[str]:
+    """The line about where an object was moved from, if that is known."""
+    rooms = sorted(listener.moved_from(view, name), key=lambda room: (room != view.here, room))
+    return [" ".join(f"{_name(view, room)} old" for room in rooms)] if rooms else []
+
+
+def _name(view: View, room: int) -> str:
+    return "here" if room == view.here else str(view.rooms[room].number)
 
 
 def places_of(view: View, cue: str) -> list[str]:

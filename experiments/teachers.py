@@ -1,19 +1,20 @@
 """Teachers of the embedded actors, for `train_actor --teacher=experiments.teachers:base`.
 
-Scripted greedy actors that do only what is offered, and whose slips differ by task type. They are
+Scripted actors that do only what is offered, and whose slips differ by task type. They are
 set so that a small model that learns most of what they do stands to another about as the base
 model of the paper to the stronger one.
 
     base    S_obj  heeds what was said only where the map is silent, soon gives up
             PnP    reads nothing of the old map, soon gives up
-    strong  reads nothing of the old map, thinks of every meaning of what was said, never gives up
+    strong  S_obj  goes by what was said, room by room, and hurries late in an episode
+            PnP    reads nothing of the old map, never gives up
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.protocols import Reply, World
-from adapters.sif.scripted import ScriptedGreedy
+from adapters.sif.scripted import ScriptedGreedy, ScriptedListener
 from adapters.sif.state import SifState
 from adapters.sif.view import View
 
@@ -23,7 +24,7 @@ class ByType:
 
     temperature = 0.0
 
-    def __init__(self, name: str, actors: Mapping[str, ScriptedGreedy]):
+    def __init__(self, name: str, actors: Mapping[str, ScriptedGreedy | ScriptedListener]):
         """Makes the actor.
 
         Args:
@@ -68,8 +69,8 @@ def base(world: World) -> ByType:
 def strong(world: World) -> ByType:
     """The good one."""
     del world
-    actor = ScriptedGreedy(1.0, ("overlook",), meanings=3)
-    return ByType("strong teacher", {"s_obj": actor, "pnp": actor})
+    kinds = {"s_obj": (0.5, ("hurry",)), "pnp": (1.0, ("overlook",))}
+    return ByType("strong teacher", {kind: ScriptedListener(*how) for kind, how in kinds.items()})
 
 
 def sound(world: World) -> ByType:

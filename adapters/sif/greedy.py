@@ -16,25 +16,19 @@ from adapters.sif.layout import DONE, ENOUGH, NOT_ENOUGH
 from adapters.sif.view import View
 
 
-def choose(view: View, actions: Sequence[str], meanings: int = 1) -> Choice:
-    """The first action that comes to mind; one that is offered.
-
-    Args:
-      view: as the actor takes it.
-      actions: that are offered.
-      meanings: of an activity, that it thinks of.
-    """
+def choose(view: View, actions: Sequence[str]) -> Choice:
+    """The first action that comes to mind; one that is offered."""
     if view.asking:
         return _answer(view)
-    if _delivered(view):
+    if delivered(view):
         return Choice(DONE, f"the {view.goal.object} is where it should be")
     if view.held is None:
-        return _fetch(view, meanings)
+        return _fetch(view)
     if view.held == view.goal.object:
         return _deliver(view, actions)
     if puts(actions):
         return Choice(puts(actions)[0], f"it is the {view.goal.object} that is wanted")
-    return _search(view, "a place for it")
+    return search(view, "a place for it")
 
 
 def _answer(view: View) -> Choice:
@@ -43,7 +37,7 @@ def _answer(view: View) -> Choice:
     return Choice(NOT_ENOUGH, "the human is on the way")
 
 
-def _fetch(view: View, meanings: int) -> Choice:
+def _fetch(view: View) -> Choice:
     target = view.goal.object
     rooms = [entry.room for entry in view.entries if entry.object == target]
     if view.here in rooms:
@@ -54,10 +48,10 @@ def _fetch(view: View, meanings: int) -> Choice:
             return look(view, view.here, f"the {target} should be here")
     if rooms:
         return go(view, rooms[0], f"the map has the {target} there")
-    for room in (room for cue in cues for room in _rooms(view, cue, meanings)):
+    for room in (_first_room(view, cue) for cue in cues):
         if room is not None and not view.rooms[room].complete:
             return look(view, room, f"the {target} should be there")
-    return _search(view, f"the {target}")
+    return search(view, f"the {target}")
 
 
 def _deliver(view: View, actions: Sequence[str]) -> Choice:
@@ -66,7 +60,7 @@ def _deliver(view: View, actions: Sequence[str]) -> Choice:
         return Choice(finish(view), "it can be done here")
     room = _human_room(view) if goal.kind == "human" else _first_room(view, goal.target)
     if room is None or (room == view.here and not (goal.kind == "room" and puts(actions))):
-        return _search(view, "the place for it")
+        return search(view, "the place for it")
     if room != view.here:
         return go(view, room, "it belongs there")
     return Choice(puts(actions)[0], "it belongs here")
@@ -81,7 +75,7 @@ def _human_room(view: View) -> int | None:
     return view.human.towards if view.human.towards is not None else view.human.room
 
 
-def _search(view: View, what: str) -> Choice:
+def search(view: View, what: str) -> Choice:
     """Looks through this room, then goes to the next one by number."""
     if view.here is None:
         return go(view, 0, f"{what} may be there")
@@ -102,12 +96,6 @@ def _first_room(view: View, cue: str) -> int | None:
     return next(having, None)
 
 
-def _rooms(view: View, cue: str, meanings: int) -> list[int | None]:
-    """The first room of each meaning; of those after the first, with what is most typical."""
-    others = ACTIVITIES.get(cue, (cue,))[1:meanings]
-    return [_first_room(view, cue), *(_first_room(view, FURNITURE[m][0][0]) for m in others)]
-
-
 def _shows(view: View, room: int, cue: str) -> bool:
     """Whether a room has what is most typical of any of a cue's meanings."""
     meanings = ACTIVITIES.get(cue, (cue,))
@@ -115,7 +103,8 @@ def _shows(view: View, room: int, cue: str) -> bool:
     return not pieces.isdisjoint(view.rooms[room].receptacles)
 
 
-def _delivered(view: View) -> bool:
+def delivered(view: View) -> bool:
+    """Whether it takes the goal to be met."""
     goal = view.goal
     seen = [e for e in view.entries if e.object == goal.object and e.mark == "seen"]
     if goal.kind == "human":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.protocols import Reply
-from adapters.sif import greedy, reasoner
+from adapters.sif import greedy, listener, reasoner
 from adapters.sif.choice import Choice
 from adapters.sif.slips import Slips
 from adapters.sif.state import SifState
@@ -82,22 +82,19 @@ class ScriptedGreedy(_Scripted):
     """Forgets, trusts stale maps, and slips; as `adapters.protocols.Actor`."""
 
     name = "greedy"
+    _choose = staticmethod(greedy.choose)
 
-    def __init__(
-        self, dial: float = GREEDY_DIAL, kinds: Sequence[str] = GREEDY_KINDS, meanings: int = 1
-    ):
-        """Makes the actor; arguments as `ScriptedReasoner`, and `meanings` of an activity that it
-        thinks of, from 1."""
+    def __init__(self, dial: float = GREEDY_DIAL, kinds: Sequence[str] = GREEDY_KINDS):
+        """Makes the actor; arguments as `ScriptedReasoner`."""
         super().__init__(Slips(dial, tuple(kinds)))
-        if meanings < 1:
-            raise ValueError(f"meanings is {meanings}, expected 1 or more")
-        self._meanings = meanings
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """All that changes what it answers; JSON values."""
-        more = {"meanings": self._meanings} if self._meanings > 1 else {}
-        return super().config | more
 
-    def _choose(self, view: View, actions: Sequence[str]) -> Choice:
-        return greedy.choose(view, actions, self._meanings)
+class ScriptedListener(_Scripted):
+    """Goes by what it was told, and lists the rooms it may mean; as `adapters.protocols.Actor`."""
+
+    name = "listener"
+    _choose = staticmethod(listener.choose)
+
+    def __init__(self, dial: float = 0.0, kinds: Sequence[str] = ()):
+        """Makes the actor; arguments as `ScriptedReasoner`."""
+        super().__init__(Slips(dial, tuple(kinds)))

@@ -11,6 +11,7 @@ limits; at 0 there are no slips at all.
     stale     receptacles where the object was          what was said of the object is not heeded
     forget    calls so far                              no other room counts as looked through
     shallow   receptacles in a room looked at twice     the room counts as looked through
+    hurry     calls so far, hand empty                  a room counts as looked through at a glance
     hasty     calls so far, when asked                  Enough Evidence
     quit      rooms looked through, hand empty          Done!
     name      objects believed here, hand empty         picks up the object, which is not here
@@ -31,7 +32,7 @@ from adapters.sif.houses import ACTIVITIES
 from adapters.sif.layout import DONE, ENOUGH
 from adapters.sif.view import View
 
-KINDS = ("overlook", "misread", "stale", "forget", "shallow", "hasty", "quit", "name")
+KINDS = ("overlook", "misread", "stale", "forget", "shallow", "hurry", "hasty", "quit", "name")
 # What a limit falls from at dial 0, where it does not count yet, and by how much until 1. [chosen]
 _LIMITS = {
     #                            at 0.25  0.5
@@ -40,6 +41,7 @@ _LIMITS = {
     "stale": (7, 4),  #             6      5
     "forget": (14, 12),  #         11      8
     "shallow": (7, 4),  #           6      5
+    "hurry": (12, 12),  #           9      6
     "hasty": (8, 8),  #             6      4
     "quit": (5, 4),  #              4      3
     "name to pick": (7, 8),  #      5      3
@@ -153,10 +155,18 @@ def _shallow(view: View, limit: float) -> View:
     return view._replace(rooms=tuple(rooms))
 
 
+def _hurry(view: View, limit: float) -> View:
+    if view.calls < limit or view.held is not None:
+        return view
+    rooms = (room._replace(complete=True) if room.looks else room for room in view.rooms)
+    return view._replace(rooms=tuple(rooms))
+
+
 _MISREADINGS = {
     "overlook": _overlook,
     "misread": _misread,
     "stale": _stale,
     "forget": _forget,
     "shallow": _shallow,
+    "hurry": _hurry,
 }

@@ -68,7 +68,7 @@ def test_other_goals_change_no_line_about_the_house_and_are_answered_by_the_teac
 
 
 def test_goals_that_are_perhaps_met_ask_for_done_or_to_pick_up():
-    teacher, rng, actions, world = ScriptedGreedy(0, meanings=3), random.Random(0), [], SifWorld()
+    teacher, rng, actions, world = ScriptedGreedy(0), random.Random(0), [], SifWorld()
     state = world.reset("s_obj/train/0")
     while state.outcome is None:
         for _ in range(20):
@@ -84,7 +84,7 @@ def test_goals_that_are_perhaps_met_ask_for_done_or_to_pick_up():
 def test_where_something_was_seen_is_asked_for_with_and_without_its_receptacle():
     rng, found = random.Random(0), {}
     for _ in range(40):
-        asked = sif_pairs.some_questions(VIEW, 1000, rng, on=True)
+        asked = sif_pairs.some_questions(VIEW, 1000, rng, careful=True)
         found |= {question: answer for question, answer in asked if " on " in question}
     assert found.pop("cup on chair") == " here"
     assert len(found) > 3 and set(found.values()) == {" none"}

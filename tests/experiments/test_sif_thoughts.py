@@ -3,6 +3,7 @@
 import pytest
 
 from adapters.sif.situation import Entry
+from adapters.sif.slips import Slips
 from adapters.sif.tasks import Goal, Sentence
 from adapters.sif.view import HumanView
 from experiments import sif_thoughts
@@ -12,17 +13,7 @@ from tests.experiments.sif_view import EATING, VIEW
 @pytest.mark.parametrize(
     "change, action, lines",
     [
-        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?", "cup on table none"]),
-        (
-            dict(goal=Goal("recep", "cup", "chair")),
-            "Done!",
-            ["cup here chair", "cup 1 bed ?", "cup on chair here"],
-        ),
-        (
-            dict(here=0, goal=Goal("recep", "cup", "chair")),
-            "Done!",
-            ["cup here bed ?", "cup 2 chair", "cup on chair 2"],
-        ),
+        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?"]),
         (dict(entries=()), "Explore Room 2", ["cup none", "here 2 look 1", *EATING]),
         (dict(entries=()), "Go to Room 3", ["cup none", "here 2 look 1", *EATING, "go 3"]),
         (dict(here=0, held="cup"), "Go to Room 2", ["table 2"]),
@@ -47,9 +38,68 @@ from tests.experiments.sif_view import EATING, VIEW
 )
 def test_a_thought_looks_up_what_the_action_follows_from(change, action, lines):
     view = VIEW._replace(**change)
-    assert sif_thoughts.thought(view, action, view).splitlines() == lines
-    plain = [line for line in lines if " on " not in line]
-    assert sif_thoughts.thought(view, action).splitlines() == plain
+    assert sif_thoughts.thought(view, action).splitlines() == lines
+
+
+CALL = ["call 3", "hear cup eating"]
+
+
+def told(*cues):
+    return tuple(Sentence("", "cup", cue) for cue in cues)
+
+
+@pytest.mark.parametrize(
+    "change, action, lines",
+    [
+        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?", "cup on table none"]),
+        (
+            dict(goal=Goal("recep", "cup", "chair")),
+            "Done!",
+            ["cup here chair", "cup 1 bed ?", "cup on chair here"],
+        ),
+        (dict(here=0), "Go to Room 2", ["cup here bed ?", "cup 2 chair", "cup on table none"]),
+        (
+            dict(entries=()),
+            "Explore Room 2",
+            [*("cup none", "here 2 look 1"), *CALL, "fridge 4 all", "couch none", "table here"],
+        ),
+        (
+            dict(here=0, entries=(Entry("cup", 1, "chair", "premap"),)),
+            "Explore Room 1",
+            [
+                *("cup 2 chair ?", "here 1 look 0", "call 3", "2 old"),
+                *("hear cup eating", "fridge 4 all", "couch none", "table 2 old 4 all"),
+            ],
+        ),
+        (
+            dict(here=2, entries=(), sentences=told("bedroom", "kitchen")),
+            "Go to Room 1",
+            ["cup none", "here 3 look all", "call 3", "hear cup bedroom", "bed 1"],
+        ),
+        (
+            dict(here=2, entries=(), sentences=told("kitchen", "car")),
+            "Go to Room 4",
+            [
+                *("cup none", "here 3 look all", "call 3", "hear cup kitchen", "fridge 4 all"),
+                *("hear cup car", "car none", "go 4"),
+            ],
+        ),
+        (
+            dict(held="cup", goal=Goal("recep", "cup", "counter")),
+            "Explore Room 2",
+            ["counter none", "fridge 4 all", "toilet 3 all", "table here", "here 2 look 1"],
+        ),
+        (
+            dict(here=0, held="cup", goal=Goal("recep", "cup", "counter")),
+            "Go to Room 2",
+            ["counter none", "fridge 4 all", "toilet 3 all", "table 2"],
+        ),
+        (dict(here=0, held="cup"), "Go to Room 2", ["table 2"]),
+    ],
+)
+def test_a_careful_thought_lists_all_that_the_listener_goes_by(change, action, lines):
+    view = VIEW._replace(**change)
+    assert sif_thoughts.careful_thought(view, action, view).splitlines() == lines
 
 
 def test_a_thought_goes_where_the_map_has_the_object_unless_something_was_said_of_this_room():
@@ -60,14 +110,22 @@ def test_a_thought_goes_where_the_map_has_the_object_unless_something_was_said_o
     assert silent.splitlines() == ["cup 1 bed ?", "here 2 look 1"]
 
 
-def test_a_thought_goes_on_to_what_was_said_where_the_teacher_does_not_heed_the_map():
-    view = VIEW._replace(entries=(Entry("cup", 1, "chair", "premap"),))
+def test_a_careful_thought_follows_what_the_teacher_heeds():
+    view = VIEW._replace(entries=(Entry("cup", 1, "chair", "premap"),), sentences=())
+    thought = sif_thoughts.careful_thought(view, "Pick up cup", view)
+    assert thought == "cup here chair ?"
     blind = view._replace(entries=())
-    lines = ["cup here chair ?", "here 2 look 1", *EATING]
-    assert sif_thoughts.thought(view, "Explore Room 2", blind).splitlines() == lines
-    assert sif_thoughts.thought(view, "Pick up cup").splitlines() == lines[:1]
-    deaf = view._replace(entries=(), sentences=())
-    assert sif_thoughts.thought(view, "Explore Room 2", deaf).splitlines() == lines[:2]
+    thought = sif_thoughts.careful_thought(view, "Explore Room 2", blind)
+    assert thought.splitlines() == ["cup here chair ?", "here 2 look 1"]
+    # In a hurry it takes rooms as looked through that the text does not say are.
+    view = VIEW._replace(entries=(), calls=9)
+    thought = sif_thoughts.careful_thought(
+        view, "Go to Room 3", Slips(0.5, ("hurry",)).misread(view)
+    )
+    assert thought.splitlines() == [
+        *("cup none", "here 2 look 1", "call 9", "hear cup eating"),
+        *("fridge 4 all", "couch none", "table here all 4 all", "go 3"),
+    ]
 
 
 def test_a_thought_of_where_the_human_goes():

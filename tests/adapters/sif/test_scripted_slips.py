@@ -87,6 +87,15 @@ def test_shallow_two_looks_are_all_of_a_room_of_six_receptacles():
     assert [r.complete for r in found] == [False, False, True, False]
 
 
+def test_hurry_after_nine_calls_a_glance_is_all_of_a_room():
+    rooms = tuple(room(n, looks=k) for n, k in enumerate((1, 0, 2)))
+    view = VIEW._replace(rooms=rooms, calls=8)
+    assert read("hurry", view) == view
+    late = view._replace(calls=9)
+    assert [r.complete for r in read("hurry", late).rooms] == [True, False, True]
+    assert read("hurry", late._replace(held="cup")).rooms == rooms
+
+
 def test_hasty_enough_evidence_after_six_calls():
     view = VIEW._replace(asking=True, human=HumanView(None, 1))
     follow = Choice("Not Enough Evidence", "")
