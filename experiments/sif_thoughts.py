@@ -30,7 +30,14 @@ from collections.abc import Collection, Iterator
 from adapters.sif import clues, greedy, listener
 from adapters.sif.houses import ACTIVITIES, FURNITURE, RECEPTACLES
 from adapters.sif.layout import DONE
-from adapters.sif.text import here_line, human_line, object_lines, receptacle_line, ways
+from adapters.sif.text import (
+    here_line,
+    human_line,
+    object_lines,
+    receptacle_line,
+    room_name,
+    ways,
+)
 from adapters.sif.view import View
 
 
@@ -131,7 +138,7 @@ def whether_on(view: View, thing: str, receptacle: str) -> tuple[str, str]:
     """A question whether an object was seen on a receptacle, and the answer: where, or none."""
     found = [e for e in view.entries if (e.object, e.receptacle) == (thing, receptacle)]
     rooms = [entry.room for entry in found if entry.mark == "seen"]
-    where = "here" if view.here in rooms else str(view.rooms[rooms[0]].number) if rooms else "none"
+    where = "here" if view.here in rooms else room_name(view, rooms[0]) if rooms else "none"
     return f"{thing} on {receptacle}", f" {where}"
 
 
@@ -168,7 +175,7 @@ def listed(view: View, cue: str, moved_from: Collection[int] = ()) -> tuple[list
     for piece, rooms in listener.rooms_for(view, cue):
         names = []
         for room in rooms:
-            names.append(_name(view, room))
+            names.append(room_name(view, room))
             complete = view.rooms[room].complete
             if not complete and room not in moved_from:
                 return [*lines, " ".join([piece, *names])], True
@@ -180,11 +187,7 @@ def listed(view: View, cue: str, moved_from: Collection[int] = ()) -> tuple[list
 def old_line(view: View, name: str) -> list[str]:
     """The line about where an object was moved from, if that is known."""
     rooms = sorted(listener.moved_from(view, name), key=lambda room: (room != view.here, room))
-    return [" ".join(f"{_name(view, room)} old" for room in rooms)] if rooms else []
-
-
-def _name(view: View, room: int) -> str:
-    return "here" if room == view.here else str(view.rooms[room].number)
+    return [" ".join(f"{room_name(view, room)} old" for room in rooms)] if rooms else []
 
 
 def places_of(view: View, cue: str) -> list[str]:

@@ -37,6 +37,7 @@ def rooms_for(view: View, cue: str) -> list[tuple[str, list[int]]]:
     the first one that is on the map; so does a receptacle, and only if there is none on the map the
     rooms follow that should have one.
     """
+    first: list[str] = []
     if cue in ACTIVITIES:
         functions = sorted(ACTIVITIES[cue], key=lambda name: name not in _OWN)
     elif cue in FURNITURE:
@@ -44,10 +45,10 @@ def rooms_for(view: View, cue: str) -> list[tuple[str, list[int]]]:
     elif _known(view, cue):
         return [(cue, _having(view, cue))]
     else:
+        first = [cue]
         functions = [name for name, (always, _) in FURNITURE.items() if cue in always]
         functions += [name for name, (_, maybe) in FURNITURE.items() if cue in maybe]
     pieces = [piece for name in functions for piece in _until_known(view, FURNITURE[name][0])]
-    first = [] if cue in ACTIVITIES or cue in FURNITURE else [cue]
     return [(piece, _having(view, piece)) for piece in dict.fromkeys([*first, *pieces])]
 
 

@@ -1,9 +1,10 @@
-"""Scripted actors that see what the agent sees: one reasons well, the other is greedy.
+"""Scripted actors that see what the agent sees: a reasoner, a greedy one, a listener.
 
-Both choose from the view of a state and its actions (`adapters.sif.reasoner`,
-`adapters.sif.greedy`), so from its key, never from what is hidden; both make systematic slips
-(`adapters.sif.slips`), of which there are more the higher the dial. At their default dials they
-stand for a stronger and a base model, about as far apart in success as those of the paper.
+All choose from the view of a state and its actions (`adapters.sif.reasoner`, `adapters.sif.greedy`,
+`adapters.sif.listener`), so from its key, never from what is hidden; they make systematic slips
+(`adapters.sif.slips`), of which there are more the higher the dial. At their default dials the
+reasoner and the greedy one stand for a stronger and a base model, about as far apart in success as
+those of the paper; the listener makes none.
 """
 
 from collections.abc import Callable, Sequence

@@ -103,7 +103,7 @@ def receptacle_line(view: View, name: str, most: int | None = None) -> str:
     `most` rooms."""
     rooms = sorted(range(len(view.rooms)), key=lambda room: room != view.here)
     having = [room for room in rooms if name in view.rooms[room].receptacles]
-    told = [_name(view, room) + " all" * view.rooms[room].complete for room in having[:most]]
+    told = [room_name(view, room) + " all" * view.rooms[room].complete for room in having[:most]]
     return " ".join([name, *(told or ["none"])])
 
 
@@ -114,11 +114,16 @@ def object_lines(view: View, name: str) -> list[str]:
     return [_entry_line(view, entry) for entry in found] or [f"{name} none"]
 
 
+def room_name(view: View, room: int) -> str:
+    """What the compact text calls a room: its number, or `here`."""
+    return "here" if room == view.here else str(view.rooms[room].number)
+
+
 def human_line(view: View) -> str:
     """The line about the human, of a view that has one."""
     room, towards = view.human
-    words = ["human", "between" if room is None else _name(view, room)]
-    words += ["stays"] if towards is None else ["to", _name(view, towards)]
+    words = ["human", "between" if room is None else room_name(view, room)]
+    words += ["stays"] if towards is None else ["to", room_name(view, towards)]
     return " ".join(words + ["ask"] * view.asking + ["has"] * view.given)
 
 
@@ -179,11 +184,7 @@ def _receptacles(view: View) -> list[str]:
 
 
 def _entry_line(view: View, entry: Entry) -> str:
-    return f"{entry.object} {_name(view, entry.room)} {entry.receptacle}{_MARKS[entry.mark]}"
-
-
-def _name(view: View, room: int) -> str:
-    return "here" if room == view.here else str(view.rooms[room].number)
+    return f"{entry.object} {room_name(view, entry.room)} {entry.receptacle}{_MARKS[entry.mark]}"
 
 
 def _role(view: View) -> str:
