@@ -39,7 +39,7 @@ class LlamaActor:
         style: str = "compact",
         temperature: float = 0.0,
         top_p: float = 1.0,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = 96,
         stop: Sequence[str] = (),
         system: str | None = None,
         prompt: Callable[[str], str] | None = None,

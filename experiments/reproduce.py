@@ -157,13 +157,14 @@ def _config(job: Job) -> dict[str, Any]:
             for kind, one in job.players.items()
         },
         "tasks": {kind: dict(number) for kind, number in job.scale.tasks.items()},
+        "repetitions": dict(job.scale.repetitions),
         "val_tasks": job.scale.val_tasks,
         "test_tasks": job.scale.test_tasks,
         "search_tasks": job.scale.search_tasks,
         "seeds": job.scale.seeds,
         "budgets": list(job.scale.budgets),
         "tune": job.scale.tune,
-        "tokens": job.scale.tokens,
+        "tokens": dict(job.scale.tokens),
     }
 
 

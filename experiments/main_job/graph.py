@@ -154,6 +154,9 @@ class _Pair:
         number = self._tasks if split == "train" else self._scale.forecast_tasks
         if split == "val" and self._searches:
             number = min(number, self._scale.search_val_tasks // 2)
+        # Validation tables are for forecasts alone, and search is dear.
+        once = split == "val" or self._searches
+        repetitions = 1 if once else self._scale.repetitions.get(self._kind)
         out = self._at(f"rollouts-{split}")
         flags = (
             f"--out={{out}}/{out}",
@@ -161,8 +164,7 @@ class _Pair:
             f"--split={'train' if split == 'train' else 'val_unseen'}",
             f"--tasks={number}",
             "--close=nohelp",
-            # Validation tables are for forecasts alone, and search is dear.
-            *(["--repetitions=1"] if split == "val" or self._searches else []),
+            *([] if repetitions is None else [f"--repetitions={repetitions}"]),
             self._seed,
             *self._who(),
         )
@@ -182,11 +184,10 @@ class _Pair:
         paper's, or of actions for search."""
         rollouts, out = self._at("rollouts-train"), self._at(what)
         needs, inputs = self._needs_backbone(), self._backbone_inputs()
-        backbone, tokens = self._backbone(), self._scale.less_tokens
+        backbone = self._backbone()
+        tokens = self._scale.tokens[self._kind] if what == "prm" else self._scale.less_tokens
         if (first := self._first_prm(what)) is not None:
             backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
-        elif what == "prm" and self._kind == "s_obj":
-            tokens = self._scale.tokens
         how = ("head", None) if self._searches else (self._scale.tune, tokens)
         tuned = self._tuned(backbone, *how)
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
@@ -249,7 +250,7 @@ class _Pair:
             needs.append(f"plan-{self._key}")
         needs = tuple(dict.fromkeys(needs))
         name = f"helper-{variant}-{self._key}"
-        seconds = 15 if self._scale.tune_helper == "head" else self._scale.tokens / 8000
+        seconds = 15 if self._scale.tune_helper == "head" else self._scale.tokens[self._kind] / 8000
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
     def _variant(self, variant: str) -> list[Stage]:
@@ -381,7 +382,7 @@ class _Pair:
         found = [f"--backbone={backbone}", f"--tune={tune}", self._seed]
         found += [f"--batch={_BATCH}"] if tune == "full" else []
         if tune != "head" or tokens is not None:
-            found.append(f"--tokens={tokens or self._scale.tokens}")
+            found.append(f"--tokens={tokens or self._scale.tokens[self._kind]}")
         return tuple(found)
 
     def _backbone(self) -> str:

@@ -12,6 +12,7 @@ class Scale:
 
     Attributes:
       tasks: training tasks, by type and intervention; what is not there is not played.
+      repetitions: of them with help at random, by type; those of `collect` where it has none.
       val_tasks, test_tasks: of each.
       forecast_tasks: of validation, played with help at random: the tables of forecasts.
       search_tasks, search_val_tasks: test and validation tasks where search takes part: it is dear.
@@ -22,14 +23,16 @@ class Scale:
       whole_tasks: help for whole tasks, too, and an oracle's, of so many test tasks; 0 for neither.
       curve: more points of the curve of asking at random.
       all_settings: variants at each setting, not at r mid alone.
-      tune, tokens: of process reward models.
-      less_tokens: of those that begin with another one's decoder, or read states alone.
+      tune: of process reward models.
+      tokens: of those that read replies, by type.
+      less_tokens: of those that read states alone, or actions.
       tune_helper: of helpers, whose decoder is the process reward model's.
       accelerator: does the work, so that stages are not bound to a core each.
       backbone: flags of train_actor, where no language model is given.
     """
 
     tasks: Mapping[str, Mapping[str, int]]
+    repetitions: Mapping[str, int]
     val_tasks: int
     test_tasks: int
     forecast_tasks: int
@@ -44,7 +47,7 @@ class Scale:
     all_settings: bool
     tune: str
     tune_helper: str
-    tokens: int
+    tokens: Mapping[str, int]
     less_tokens: int
     backbone: tuple[str, ...]
     accelerator: bool = False
@@ -55,6 +58,7 @@ _ALL += ("paper_rule", "state_alone", "prior_0.05", "prior_1", "prior_5")
 SCALES = {
     "smoke": Scale(
         tasks={"s_obj": {"stronger": 60}},
+        repetitions={},
         val_tasks=20,
         test_tasks=30,
         forecast_tasks=20,
@@ -69,16 +73,17 @@ SCALES = {
         all_settings=True,
         tune="head",
         tune_helper="head",
-        tokens=100_000,
+        tokens={"s_obj": 100_000},
         less_tokens=100_000,
         backbone=("--tasks=40", "--steps=30", "--width=64", "--depth=2", "--played=0"),
     ),
     "small": Scale(
         tasks={
             "s_obj": {"stronger": 200, "search": 60, "both": 60},
-            "pnp": {"stronger": 150},
+            "pnp": {"stronger": 300},
             "s_hum": {"stronger": 150},
         },
+        repetitions={"pnp": 1},
         val_tasks=200,
         test_tasks=200,
         forecast_tasks=60,
@@ -93,7 +98,7 @@ SCALES = {
         all_settings=False,
         tune="full",
         tune_helper="head",
-        tokens=800_000,
+        tokens={"s_obj": 800_000, "pnp": 600_000, "s_hum": 300_000},
         less_tokens=300_000,
         backbone=("--tasks=300", "--steps=300", "--width=96", "--depth=3", "--played=0"),
     ),
@@ -103,6 +108,7 @@ SCALES = {
             "pnp": dict.fromkeys(INTERVENTIONS, 1000),
             "s_hum": {"stronger": 1000},
         },
+        repetitions={},
         val_tasks=200,
         test_tasks=200,
         forecast_tasks=200,
@@ -117,7 +123,7 @@ SCALES = {
         all_settings=True,
         tune="lora",
         tune_helper="lora",
-        tokens=20_000_000,
+        tokens=dict.fromkeys(("s_obj", "pnp", "s_hum"), 20_000_000),
         less_tokens=20_000_000,
         backbone=(),
         accelerator=True,
