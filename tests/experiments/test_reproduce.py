@@ -93,6 +93,16 @@ def test_the_small_run_has_all_that_the_paper_reports():
         assert name in names
 
 
+def test_repetitions_and_tokens_are_those_of_the_type():
+    arguments = {stage.name: stage.arguments for stage in job("small").stages()}
+    assert "--repetitions=1" in arguments["collect-train-pnp-stronger"]
+    assert not [one for one in arguments["collect-train-s_obj-stronger"] if "repetitions" in one]
+    for kind in ("s_obj", "pnp", "s_hum"):
+        assert arguments[f"collect-val-{kind}-stronger"].count("--repetitions=1") == 1
+        tokens = SCALES["small"].tokens[kind]
+        assert f"--tokens={tokens}" in arguments[f"prm-{kind}-stronger"]
+
+
 def test_without_somebody_who_samples_there_is_no_search():
     assert not [s.name for s in job("small", "without search").stages() if "search" in s.name]
 
