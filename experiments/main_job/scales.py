@@ -12,7 +12,8 @@ class Scale:
 
     Attributes:
       tasks: training tasks, by type and intervention; what is not there is not played.
-      repetitions: of them with help at random, by type; those of `collect` where it has none.
+      repetitions: of those with a stronger model, by type; if a type is missing, as many as
+        `collect` plays. Those with search are played once.
       val_tasks, test_tasks: of each.
       forecast_tasks: of validation, played with help at random: the tables of forecasts.
       search_tasks, search_val_tasks: test and validation tasks where search takes part: it is dear.
