@@ -29,7 +29,8 @@ from models.sharding import BATCH, batch_sharding
 from models.stopping import Finish, StopTable, finish
 
 _STEP = 16  # between the first buckets of lengths
-_CPU_ROWS, _ACCELERATOR_ROWS = 32, 256
+_ACCELERATOR_ROWS = 256
+_CPU_ROWS, _CPU_SLOTS = (8, 32), 256  # at least and at most; tokens of a row they are counted for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,8 +71,9 @@ class Generator:
 
         Args:
           model: on one device, or spread over `model.execution.mesh`.
-          max_rows: None is 32 on CPUs, whose caches hold no more, and 256 elsewhere, where memory
-            sets the limit.
+          max_rows: None is 256 on accelerators, where memory sets the limit. On CPUs it is the
+            number whose keys and values are as large as the weights, but 8 to 32: a step reads
+            both; more rows share the weights, but leave no room for them in a core's cache.
           too_long: "refuse" a prompt that would be longer than `max_position_embeddings` together
             with its reply, or "truncate" it from the left, which its `Generation` counts.
 
@@ -79,7 +81,7 @@ class Generator:
           ValueError: an argument is out of range.
         """
         if max_rows is None:
-            max_rows = _CPU_ROWS if jax.default_backend() == "cpu" else _ACCELERATOR_ROWS
+            max_rows = _cpu_rows(model) if jax.default_backend() == "cpu" else _ACCELERATOR_ROWS
         if max_rows < 1:
             raise ValueError(f"max_rows is {max_rows}, expected 1 or more")
         if too_long not in ("refuse", "truncate"):
@@ -237,6 +239,13 @@ def _end_tokens(config: LlamaConfig) -> tuple[int, ...]:
     if found is None:
         return ()
     return (found,) if isinstance(found, int) else found
+
+
+def _cpu_rows(model: Llama) -> int:
+    config = model.config
+    slot = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+    weights = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    return int(np.clip(weights // (slot * _CPU_SLOTS), *_CPU_ROWS))
 
 
 def _row_bucket(number: int, most: int, unit: int) -> int:

@@ -13,6 +13,8 @@ ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
 PRM_STATE = "prm_state"  # the paper's process reward model, which reads no replies
 # Tokens of an update where all is tuned: texts are read once, and more updates learn more.
 _BATCH = 2048
+# Episodes at once where local models play: their blocks are the fuller.
+_EPISODES = 256
 # In observations. The base actor has played on from every state; of help that was never tried the
 # model says how it does if it plays to the end, which is more than one call, so it is not asked.
 PRIOR = 0.0
@@ -165,6 +167,7 @@ class _Pair:
             f"--tasks={number}",
             "--close=nohelp",
             *([] if repetitions is None else [f"--repetitions={repetitions}"]),
+            *([f"--batch={_EPISODES}"] if self._players.folders else []),
             self._seed,
             *self._who(),
         )

@@ -302,6 +302,16 @@ def test_bad_arguments_are_refused(arguments, message):
         generate(**arguments)
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere memory sets the limit")
+@pytest.mark.parametrize("vocab_size, rows", [(64, 8), (6_000, 24), (20_000, 32)])
+def test_more_rows_share_the_weights_of_models_whose_weights_outweigh_their_caches(
+    vocab_size, rows
+):
+    # A word is 32 weights; the keys and values of 256 tokens are 8,192 numbers.
+    model = small(vocab_size=vocab_size)
+    assert Generator(model).max_rows == rows
+
+
 def test_what_becomes_of_long_prompts_is_one_of_two():
     with pytest.raises(ValueError, match="too_long is 'cut', expected 'refuse' or 'truncate'"):
         Generator(tiny.llama(), too_long="cut")
