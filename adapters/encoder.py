@@ -3,6 +3,9 @@
 Process reward models and helpers are heads on hidden states. Those that were tuned on one frozen
 decoder have the same hidden states, so here they share them: a state costs one pass, whatever is
 asked about it. What was passed over can be kept in a file, for the next process.
+
+A folder may hold several decoders, in folders 0, 1, ... of their own: an ensemble, trained alike
+but by other chance. Their hidden states stand side by side, so that a head on them averages.
 """
 
 import collections
@@ -10,6 +13,7 @@ import hashlib
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +22,7 @@ from models import convert, tensors
 from models.documents import Limit
 from models.llama import Llama
 from models.lookup import hidden_scorer
-from models.model_folder import fingerprint
+from models.model_folder import TOKENIZER_FILES, fingerprint
 from models.prefixes import prefix_documents
 from models.scoring import row_lengths_up_to
 from models.tokenizer import Tokenizer
@@ -33,19 +37,24 @@ class Encoder:
     """The hidden state at the last token of a text, in the model's own words of it.
 
     Attributes:
-      backbone: the decoder.
-      tokenizer: its.
+      backbones: the decoders, one or more.
+      tokenizer: theirs.
       limit: of a text's length, in tokens.
       sha256: of the model's files; None where it is from no folder.
     """
 
     def __init__(
-        self, backbone: Llama, tokenizer: Tokenizer, limit: Limit, sha256: str | None = None
+        self,
+        backbones: Sequence[Llama],
+        tokenizer: Tokenizer,
+        limit: Limit,
+        sha256: str | None = None,
     ):
-        """Takes a model; `load` takes a folder."""
-        self.backbone, self.tokenizer, self.limit = backbone, tokenizer, limit
+        """Takes decoders that read the same tokens; `load` takes a folder."""
+        self.backbones, self.tokenizer, self.limit = tuple(backbones), tokenizer, limit
         self.sha256 = sha256
-        self._scorer = hidden_scorer(backbone, row_lengths=row_lengths_up_to(limit.max_length))
+        lengths = row_lengths_up_to(limit.max_length)
+        self._scorers = [hidden_scorer(one, row_lengths=lengths) for one in self.backbones]
         # By SHA-256 of the text, which is shorter.
         self._known: collections.OrderedDict[bytes, np.ndarray] = collections.OrderedDict()
 
@@ -56,30 +65,42 @@ class Encoder:
         *,
         too_long: Literal["refuse", "truncate"] = "refuse",
     ) -> "Encoder":
-        """The encoder of a Hugging Face folder; the same one for folders of the same content.
+        """The encoder of a folder; the same one for folders of the same content.
 
         Args:
-          folder: config.json, safetensors and a tokenizer.
-          too_long: as `models.documents.Limit`; the limit is the model's.
+          folder: config.json, safetensors and a tokenizer, as Hugging Face has them; or several
+            such folders, see `members`.
+          too_long: as `models.documents.Limit`; the limit is the models' lowest.
 
         Raises:
-          OSError, ValueError: as `models.convert.load` and `models.tokenizer.Tokenizer.load`.
+          OSError, ValueError: as `models.convert.load` and `models.tokenizer.Tokenizer.load`; also
+            where decoders of one folder have other tokenizers.
         """
-        key = fingerprint(folder), too_long
-        found = _loaded.get(key)
+        folders = members(folder)
+        sha256 = fingerprint_of(folder)
+        found = _loaded.get((sha256, too_long))
         if found is None:
-            backbone = convert.load(folder)
-            tokenizer = Tokenizer.load(folder, vocab_size=backbone.config.vocab_size)
-            limit = Limit(backbone.config.max_position_embeddings, too_long)
-            found = _loaded[key] = cls(backbone, tokenizer, limit, key[0])
+            backbones = [convert.load(one) for one in folders]
+            sizes = [one.config.vocab_size for one in backbones]
+            tokenizer = Tokenizer.load(folders[0], vocab_size=min(sizes))
+            for other in folders[1:]:
+                if _tokenizer_files(other) != _tokenizer_files(folders[0]):
+                    raise ValueError(f"{other}: another tokenizer than in {folders[0]}")
+            limit = Limit(min(one.config.max_position_embeddings for one in backbones), too_long)
+            found = _loaded[sha256, too_long] = cls(backbones, tokenizer, limit, sha256)
         return found
+
+    @property
+    def hidden_size(self) -> int:
+        """D, of all decoders together."""
+        return sum(one.config.hidden_size for one in self.backbones)
 
     def __len__(self) -> int:
         """Texts that are remembered."""
         return len(self._known)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [N, D], D the model's hidden_size.
+        """float32 [N, D], D the `hidden_size`.
 
         Raises:
           ValueError: a text is too long and is refused; names its first words.
@@ -98,9 +119,8 @@ class Encoder:
             hidden = self._pass([text for _, text in some])
             found |= {digest: row for (digest, _), row in zip(some, hidden, strict=True)}
         self._remember({digest: found[digest] for digest in fresh})
-        size = self.backbone.config.hidden_size
         rows = [found[digest] for digest in digests]
-        return np.array(rows, np.float32).reshape(len(rows), size)
+        return np.array(rows, np.float32).reshape(len(rows), self.hidden_size)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes what is remembered to one file, whole or not at all.
@@ -111,9 +131,8 @@ class Encoder:
         """
         if self.sha256 is None:
             raise ValueError("the model is from no folder, expected one that `load` read")
-        size = self.backbone.config.hidden_size
         digests = np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 32)
-        hidden = np.array(list(self._known.values()), np.float32).reshape(-1, size)
+        hidden = np.array(list(self._known.values()), np.float32).reshape(-1, self.hidden_size)
         tensors.write(path, dict(digest=digests, hidden=hidden), {"model": self.sha256})
 
     def recall(self, path: str | os.PathLike) -> None:
@@ -139,10 +158,38 @@ class Encoder:
         names = [f"text {text[:60]!r}..." for text in texts]
         tokens = self.tokenizer.encode(texts)
         documents, held = prefix_documents(tokens, limit=self.limit, names=names)
-        found = np.empty((len(texts), self.backbone.config.hidden_size), np.float32)
-        for hidden, reads in zip(self._scorer(documents), held, strict=True):
-            found[reads] = hidden
+        found = np.empty((len(texts), self.hidden_size), np.float32)
+        end = 0
+        for backbone, scorer in zip(self.backbones, self._scorers, strict=True):
+            start, end = end, end + backbone.config.hidden_size
+            for hidden, reads in zip(scorer(documents), held, strict=True):
+                found[reads, start:end] = hidden
         return found
+
+
+def members(folder: str | os.PathLike) -> list[Path]:
+    """The folders of the decoders in a folder: itself, or 0, 1, ... in it where it has no
+    config.json but they are there."""
+    found, folder = [], Path(folder)
+    if not (folder / "config.json").exists():
+        while (one := folder / str(len(found))).is_dir():
+            found.append(one)
+    return found or [folder]
+
+
+def fingerprint_of(folder: str | os.PathLike) -> str:
+    """SHA-256 of the files of all decoders in a folder.
+
+    Raises:
+      OSError: as `models.model_folder.fingerprint`.
+    """
+    digests = [fingerprint(one) for one in members(folder)]
+    return digests[0] if len(digests) == 1 else _digest("".join(digests)).hex()
+
+
+def _tokenizer_files(folder: Path) -> dict[str, bytes]:
+    paths = (folder / name for name in TOKENIZER_FILES)
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
 def _digest(text: str) -> bytes:

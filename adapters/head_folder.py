@@ -2,7 +2,8 @@
 
 prm.json or helper.json     what it is
 head.safetensors            `models.heads.Head`
-backbone/                   Hugging Face's format, with the tokenizer
+backbone/                   Hugging Face's format, with the tokenizer; or several, see
+                            `adapters.encoder`
 numbers.npz                 where the head reads numbers beside the text
 """
 
@@ -16,12 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adapters import numbers as numbers_lib
-from adapters.encoder import Encoder
+from adapters.encoder import Encoder, fingerprint_of
 from adapters.json_file import read_json
 from adapters.numbers import Numbers
 from models.heads import Head, HeadConfig
 from models.lookup import StoredHead
-from models.model_folder import fingerprint
 
 HEAD, BACKBONE = "head.safetensors", "backbone"
 
@@ -67,8 +67,8 @@ def load(folder: str | os.PathLike, name: str, fields: Mapping[str, type]) -> He
     folder = Path(folder)
     values = read_json(folder / name, {"style": str, "too_long": str, **fields})
     encoder = Encoder.load(folder / BACKBONE, too_long=values["too_long"])
-    head = Head.load(folder / HEAD, encoder.backbone.config.hidden_size)
-    digest = hashlib.sha256(fingerprint(folder / BACKBONE).encode())
+    head = Head.load(folder / HEAD, encoder.hidden_size)
+    digest = hashlib.sha256(fingerprint_of(folder / BACKBONE).encode())
     numbers = Numbers.load(folder) if values.get("numbers") else None
     for part in (HEAD, name, *([numbers_lib.NAME] if numbers else [])):
         digest.update((folder / part).read_bytes())

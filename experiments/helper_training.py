@@ -117,7 +117,7 @@ def train_helper(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     hidden = tuning.hidden_states(backbone, texts, recipe.tuning, out / "run")[place]
     features = judged.features(config, labels.costs, beside)
     outputs = StoredHead(head)(hidden, features)
-    tuning.save_backbone(backbone, out / BACKBONE, recipe.tuning)
+    tuning.save_backbones([backbone], out / BACKBONE, recipe.tuning)
     head.save(out / HEAD)
     if numbers is not None:
         numbers.save(out)

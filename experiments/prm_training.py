@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
+from adapters.encoder import members
 from adapters.head_folder import BACKBONE, HEAD
 from adapters.json_file import VERSION
 from adapters.prm import NAME, Calibration, calibration_json
@@ -23,7 +24,7 @@ from experiments import reliability_plot, tuning
 from experiments.run_files import check_settings, or_none, write_json
 from experiments.tuning import Tuning
 from models.calibration import Isotonic, Temperature, quality, reliability, split_tasks, task_folds
-from models.heads import HeadConfig
+from models.heads import HeadConfig, averaged
 from models.lookup import StoredHead
 from models.losses import Success
 from models.prefixes import Reads
@@ -44,6 +45,8 @@ class Recipe:
       reply: with states, the base actor's replies in them.
       calibration: its kind.
       held_out: share of the tasks.
+      members: decoders of an ensemble, each trained by chance of its own; p is from the mean of
+        their logits.
       tuning: how it is trained.
     """
 
@@ -53,6 +56,7 @@ class Recipe:
     reply: bool = False
     calibration: Literal["temperature", "isotonic"] = "temperature"
     held_out: float = 0.2
+    members: int = 1
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
 
@@ -73,23 +77,31 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     held = _held_out(outcomes, recipe)
     style, helps = _style_and_helps(recipe.rollouts, outcomes)
     style += REPLY if recipe.reply else ""
-    backbone = tuning.load_backbone(recipe.backbone, recipe.tuning)
+    backbones = [tuning.load_backbone(one, recipe.tuning) for one in _backbones(recipe)]
     check_settings(out / "settings.json", dataclasses.asdict(recipe))
-    head = tuning.tune(
-        backbone,
-        HeadConfig("success", len(helps), inner_size=recipe.tuning.inner_size(backbone)),
-        [outcomes.text[i] for i in np.flatnonzero(~held)],
-        _reads(outcomes, ~held),
-        Success(),
-        recipe.tuning,
-        out / "run",
-        bias=_base_rates(outcomes, ~held),
-    )
-    texts = [outcomes.text[i] for i in np.flatnonzero(held)]
-    hidden = tuning.hidden_states(backbone, texts, recipe.tuning, out / "run")
-    logits = StoredHead(head)(hidden)
+    texts, learnt = ([outcomes.text[i] for i in np.flatnonzero(chosen)] for chosen in (held, ~held))
+    heads, hidden = [], []
+    for member, backbone in enumerate(backbones):
+        run = out / "run" / str(member) if recipe.members > 1 else out / "run"
+        how = dataclasses.replace(recipe.tuning, seed=recipe.tuning.seed * recipe.members + member)
+        head = tuning.tune(
+            backbone,
+            HeadConfig("success", len(helps), inner_size=how.inner_size(backbone)),
+            learnt,
+            _reads(outcomes, ~held),
+            Success(),
+            how,
+            run,
+            bias=_base_rates(outcomes, ~held),
+        )
+        heads.append(head)
+        hidden.append(tuning.hidden_states(backbone, texts, how, run))
+    head = heads[0]
+    if recipe.members > 1:
+        head = averaged(heads, [one.model.config.hidden_size for one in backbones])
+    logits = StoredHead(head)(np.concatenate(hidden, axis=1))
     judged = _judge(outcomes, held, logits, recipe)
-    tuning.save_backbone(backbone, out / BACKBONE, recipe.tuning)
+    tuning.save_backbones(backbones, out / BACKBONE, recipe.tuning)
     head.save(out / HEAD)
     names = ["nohelp", *helps]
     reliability_plot.draw(
@@ -126,6 +138,24 @@ class _Judged:
     quality: list[dict[str, Any]]
     pairs: list[tuple[np.ndarray, np.ndarray]]
     self_regulation: dict[str, float | None] | None
+
+
+def _backbones(recipe: Recipe) -> list[pathlib.Path]:
+    """Folders of the decoders that training begins with.
+
+    Raises:
+      ValueError: an ensemble cannot be made so.
+    """
+    folder = pathlib.Path(recipe.backbone)
+    if recipe.tuning.tune == "head":
+        if recipe.members > 1:
+            raise ValueError(
+                f"--members is {recipe.members} with --tune=head, expected 1: the decoders are "
+                "not trained"
+            )
+        return [folder]
+    given = members(folder)
+    return [given[i % len(given)] for i in range(recipe.members)]
 
 
 def _held_out(outcomes: Outcomes, recipe: Recipe) -> np.ndarray:

@@ -165,6 +165,7 @@ def _config(job: Job) -> dict[str, Any]:
         "budgets": list(job.scale.budgets),
         "tune": job.scale.tune,
         "tokens": dict(job.scale.tokens),
+        "members": dict(job.scale.members),
     }
 
 

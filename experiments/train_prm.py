@@ -5,14 +5,17 @@
 
 With K helps it has 1 + K outputs: p(success) if the base actor, or help i, plays on alone. With
 `--action` it judges actions in place of states, for search; with `--reply` it reads below a state
-what the base actor is about to do (`adapters.proposals`). `experiments.tuning` says what --tune
-and --tokens mean. In `--out`:
+what the base actor is about to do (`adapters.proposals`). With `--members=3` it is an ensemble of
+three decoders, each trained on as many tokens in an order of its own: what two trainings differ by
+is averaged out, and every state costs three passes. `experiments.tuning` says what --tune and
+--tokens mean. In `--out`:
 
     prm.json            what it is: style, helps, calibration, quality on held-out tasks
     head.safetensors    the head
-    backbone/           the language model, in Hugging Face's format, with the tokenizer
+    backbone/           the language model, in Hugging Face's format, with the tokenizer; of an
+                        ensemble backbone/0, backbone/1, ...
     reliability.png     predicted against observed on held-out tasks
-    run/                metrics.jsonl, one line a step, and checkpoints
+    run/                metrics.jsonl, one line a step, and checkpoints; of an ensemble run/0, ...
     settings.json       what it was started with; another run is refused
 
 The same command goes on where it was stopped. `adapters.prm.PRM.load` reads the folder.
@@ -37,6 +40,9 @@ _CALIBRATION = flags.DEFINE_enum(
     "calibration", "temperature", ["temperature", "isotonic"], "Fitted on the tasks held out."
 )
 _HELD_OUT = flags.DEFINE_float("held_out", 0.2, "Share of the tasks.", 0.01, 0.9)
+_MEMBERS = flags.DEFINE_integer(
+    "members", 1, "Decoders of an ensemble, trained one after the other.", lower_bound=1
+)
 tuning.define_flags("full")
 
 
@@ -51,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
         reply=_REPLY.value,
         calibration=_CALIBRATION.value,
         held_out=_HELD_OUT.value,
+        members=_MEMBERS.value,
         tuning=tuning.from_flags(),
     )
     try:

@@ -11,6 +11,9 @@ The amount of training is a budget of tokens, which the decoder passes over. Wit
 are the tokens of all updates; texts are drawn at random as far as the budget goes, and come again
 if it goes further. With head they are those of the texts that are passed over once. A text that
 another one begins with costs nothing.
+
+On several frozen decoders, an ensemble (`adapters.encoder`), a head is trained on each, and what is
+made of them says the mean.
 """
 
 import dataclasses
@@ -23,12 +26,12 @@ import numpy as np
 from absl import flags
 from flax import nnx
 
-from adapters.encoder import Encoder
+from adapters.encoder import Encoder, members
 from experiments import stored_states
 from experiments.shown_training import train_shown
 from models import convert, lora
 from models.documents import Limit
-from models.heads import Head, HeadConfig, HeadedLlama
+from models.heads import Head, HeadConfig, HeadedLlama, averaged
 from models.llama import Llama
 from models.lookup import Lookup, lookup_documents
 from models.losses import Loss
@@ -119,11 +122,11 @@ def from_flags() -> Tuning:
 
 
 class Backbone(NamedTuple):
-    """A decoder from a folder.
+    """A decoder from a folder, or several where none is trained.
 
     Attributes:
       folder: where it is.
-      model: in float32 where it is trained.
+      model: in float32 where it is trained; the first where there are several.
       tokenizer: its.
       limit: of texts.
       frozen: its hidden states, where it is not trained.
@@ -137,17 +140,21 @@ class Backbone(NamedTuple):
 
 
 def load_backbone(folder: str | pathlib.Path, tuning: Tuning) -> Backbone:
-    """The decoder in a Hugging Face folder.
+    """The decoder in a Hugging Face folder; with --tune=head also several, see `adapters.encoder`.
 
     Raises:
-      OSError, ValueError: as `models.convert.load` and `models.tokenizer.Tokenizer.load`.
+      OSError, ValueError: as `models.convert.load` and `models.tokenizer.Tokenizer.load`; also
+        where there are several, and one is to be trained.
     """
     folder = pathlib.Path(folder)
-    if not (folder / "config.json").exists():
+    several = len(found) if (found := members(folder)) != [folder] else 0
+    if not (several or (folder / "config.json").exists()):
         raise ValueError(f"{folder}: no config.json there, expected a model's folder")
     if tuning.tune == "head":
-        found = Encoder.load(folder, too_long=tuning.too_long)
-        return Backbone(folder, found.backbone, found.tokenizer, found.limit, found)
+        encoder = Encoder.load(folder, too_long=tuning.too_long)
+        return Backbone(folder, encoder.backbones[0], encoder.tokenizer, encoder.limit, encoder)
+    if several:
+        raise ValueError(f"{folder}: {several} decoders, expected one of them, or --tune=head")
     model = convert.load(folder, dtype="float32" if tuning.tune == "full" else None)
     tokenizer = Tokenizer.load(folder, vocab_size=model.config.vocab_size)
     limit = Limit(model.config.max_position_embeddings, tuning.too_long)
@@ -170,7 +177,7 @@ def hidden_states(
     """
     encoder = backbone.frozen
     if encoder is None:
-        return Encoder(backbone.model, backbone.tokenizer, backbone.limit)(texts)
+        return Encoder([backbone.model], backbone.tokenizer, backbone.limit)(texts)
     return stored_states.hidden_states(
         encoder, texts, tuning.stored or folder / "hidden.safetensors"
     )
@@ -203,47 +210,82 @@ def tune(
       ValueError: a text is too long and is refused; or as `models.training.train`.
       DivergedError: as there.
     """
-    rngs = nnx.Rngs(tuning.seed)
-    head = Head(config, backbone.model.config.hidden_size, rngs=rngs)
-    if bias is not None:
-        head.outer.bias[...] = np.asarray(bias, np.float32)
     tokens = _tokenised(texts, backbone)
     chosen = _within(tokens, tuning)
     texts, tokens = [texts[i] for i in chosen], [tokens[i] for i in chosen]
     reads = _of_texts(reads, chosen)
     if tuning.tune == "head":
-        hidden = hidden_states(backbone, texts, tuning, folder)
-        model = HeadedLlama(Lookup(backbone.model.config, hidden), head)
-        documents = lookup_documents(reads, len(texts), seed=tuning.seed)
-        times = min(_HEAD_TIMES, _HEAD_READS / len(reads.text))
-        amount = round(times * len(texts))
-        packing = Packing(documents, batch_tokens=amount // _HEAD_STEPS or 1, seed=tuning.seed)
-    else:
-        names = [f"text {text[:60]!r}..." for text in texts]
-        documents, _ = prefix_documents(tokens, reads, limit=backbone.limit, names=names)
-        packing = Packing(documents, batch_tokens=tuning.batch, seed=tuning.seed)
-        amount = tuning.budget
-        if tuning.tune == "lora":
-            lora.add(backbone.model, lora.LoraConfig(tuning.rank, 2.0 * tuning.rank), rngs=rngs)
-        model = HeadedLlama(backbone.model, head)
-    _train(model, packing, loss, tuning, amount, folder)
+        return _tune_head(backbone, config, texts, reads, loss, tuning, folder, bias)
+    rngs = nnx.Rngs(tuning.seed)
+    head = _new_head(config, backbone.model.config.hidden_size, bias, rngs)
+    names = [f"text {text[:60]!r}..." for text in texts]
+    documents, _ = prefix_documents(tokens, reads, limit=backbone.limit, names=names)
+    packing = Packing(documents, batch_tokens=tuning.batch, seed=tuning.seed)
+    if tuning.tune == "lora":
+        lora.add(backbone.model, lora.LoraConfig(tuning.rank, 2.0 * tuning.rank), rngs=rngs)
+    _train(HeadedLlama(backbone.model, head), packing, loss, tuning, tuning.budget, folder)
     if tuning.tune == "lora":
         lora.merge(backbone.model)
     return head
 
 
-def save_backbone(backbone: Backbone, folder: pathlib.Path, tuning: Tuning) -> None:
-    """Writes the decoder, where it is not there yet; as it was, byte for byte, if it was frozen."""
+def _tune_head(
+    backbone: Backbone,
+    config: HeadConfig,
+    texts: Sequence[str],
+    reads: Reads,
+    loss: Loss,
+    tuning: Tuning,
+    folder: pathlib.Path,
+    bias: Sequence[float] | None,
+) -> Head:
+    """A head on each of the frozen decoders, and the average of them."""
+    hidden = hidden_states(backbone, texts, tuning, folder)
+    configs = [one.config for one in backbone.frozen.backbones]
+    ends = np.cumsum([one.hidden_size for one in configs])
+    documents = lookup_documents(reads, len(texts), seed=tuning.seed)
+    times = min(_HEAD_TIMES, _HEAD_READS / len(reads.text))
+    amount = round(times * len(texts))
+    packing = Packing(documents, batch_tokens=amount // _HEAD_STEPS or 1, seed=tuning.seed)
+    heads = []
+    for member, (one, end) in enumerate(zip(configs, ends, strict=True)):
+        rngs = nnx.Rngs(tuning.seed * len(configs) + member)
+        head = _new_head(config, one.hidden_size, bias, rngs)
+        model = HeadedLlama(Lookup(one, hidden[:, end - one.hidden_size : end]), head)
+        run = folder / str(member) if len(configs) > 1 else folder
+        _train(model, packing, loss, tuning, amount, run)
+        heads.append(head)
+    return averaged(heads, [one.hidden_size for one in configs]) if len(heads) > 1 else heads[0]
+
+
+def _new_head(
+    config: HeadConfig, hidden_size: int, bias: Sequence[float] | None, rngs: nnx.Rngs
+) -> Head:
+    head = Head(config, hidden_size, rngs=rngs)
+    if bias is not None:
+        head.outer.bias[...] = np.asarray(bias, np.float32)
+    return head
+
+
+def save_backbones(backbones: Sequence[Backbone], folder: pathlib.Path, tuning: Tuning) -> None:
+    """Writes the decoders, where they are not there yet; as they were, byte for byte, if they were
+    frozen."""
     if folder.exists():
         return
-    if tuning.tune != "head":
-        convert.save(backbone.model, folder, tokenizer_from=backbone.folder)
+    if tuning.tune != "head" and len(backbones) == 1:
+        convert.save(backbones[0].model, folder, tokenizer_from=backbones[0].folder)
         return
     with atomic_folder(folder) as partial:
-        for path in sorted(backbone.folder.iterdir()):
+        if tuning.tune != "head":
+            for i, one in enumerate(backbones):
+                convert.save(one.model, partial / str(i), tokenizer_from=one.folder)
+            return
+        for path in sorted(backbones[0].folder.rglob("*")):
+            name = path.relative_to(backbones[0].folder)
             suffixes = (".safetensors", ".safetensors.index.json")
             if path.name in ("config.json", *TOKENIZER_FILES) or path.name.endswith(suffixes):
-                shutil.copyfile(path, partial / path.name)
+                (partial / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, partial / name)
 
 
 def _tokenised(texts: Sequence[str], backbone: Backbone) -> list[list[int]]:

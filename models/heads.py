@@ -24,6 +24,7 @@ float32.
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -187,6 +188,38 @@ class Head(nnx.Module):
         head = cls(HeadConfig(**values), hidden_size, rngs=nnx.Rngs(0))
         tensors.fill(path, arrays, nnx.state(head, nnx.Param))
         return head
+
+
+def averaged(heads: Sequence[Head], hidden_sizes: Sequence[int]) -> Head:
+    """One head on the hidden states of several decoders side by side, which says the mean of what
+    each head says of its own.
+
+    Args:
+      heads: of one config, one or more.
+      hidden_sizes: of their decoders.
+
+    Raises:
+      ValueError: the heads are of several configs.
+    """
+    config, number = heads[0].config, len(heads)
+    if any(one.config != config for one in heads):
+        raise ValueError(f"heads are of {[one.config for one in heads]}, expected one config")
+    if config.inner_size:
+        config = dataclasses.replace(config, inner_size=number * config.inner_size)
+    found = Head(config, sum(hidden_sizes), rngs=nnx.Rngs(0))
+    first = [one.outer if one.inner is None else one.inner for one in heads]
+    on_hidden = [one.kernel[...][:size] for one, size in zip(first, hidden_sizes, strict=True)]
+    beside = [one.kernel[...][size:] for one, size in zip(first, hidden_sizes, strict=True)]
+    mean_bias = sum(one.outer.bias[...] for one in heads) / number
+    if found.inner is None:
+        found.outer.kernel[...] = jnp.concatenate([*on_hidden, sum(beside)]) / number
+    else:
+        own = jax.scipy.linalg.block_diag(*on_hidden)  # no head reads another one's decoder
+        found.inner.kernel[...] = jnp.concatenate([own, jnp.concatenate(beside, axis=1)])
+        found.inner.bias[...] = jnp.concatenate([one.bias[...] for one in first])
+        found.outer.kernel[...] = jnp.concatenate([one.outer.kernel[...] for one in heads]) / number
+    found.outer.bias[...] = mean_bias
+    return found
 
 
 class HeadedLlama(nnx.Module):

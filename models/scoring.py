@@ -4,6 +4,7 @@ A transcript of n states costs one pass over its text (see `models.documents.sta
 one over the text of each state.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -26,7 +27,8 @@ _CPU_TOKENS, _ACCELERATOR_TOKENS = 1024, 8192
 
 
 class Scorer:
-    """Scores documents; compiles once for each shape of batch that it meets.
+    """Scores documents; compiles once for each shape of batch that it meets, also where several
+    score with models of one form.
 
     The weights are those that the model had when the scorer was made.
     """
@@ -62,7 +64,7 @@ class Scorer:
             self._weights = jax.device_put(
                 self._weights, sharding.shardings(self._weights, self._mesh)
             )
-        self._run = jax.jit(lambda weights, *batch: nnx.merge(graphdef, weights)(*batch))
+        self._run = _compiled(graphdef)
 
     def __call__(self, documents: Sequence[Document]) -> list[np.ndarray]:
         """float32 [R, num_outputs] for each document, in order.
@@ -101,7 +103,7 @@ class Scorer:
 
     @property
     def num_compiled(self) -> int:
-        """Shapes of batches met so far."""
+        """Shapes of batches met so far, by all scorers with models of this form."""
         return self._run._cache_size()
 
     def _outputs(self, batch):
@@ -123,6 +125,11 @@ class Scorer:
         while rows % (_ROWS_STEP * self._devices) == 0 and rows // _ROWS_STEP >= count:
             rows //= _ROWS_STEP
         return rows
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(graphdef: nnx.GraphDef):
+    return jax.jit(lambda weights, *batch: nnx.merge(graphdef, weights)(*batch))
 
 
 def row_lengths_up_to(longest: int) -> list[int]:

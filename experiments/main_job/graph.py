@@ -193,6 +193,10 @@ class _Pair:
             backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
         how = ("head", None) if self._searches else (self._scale.tune, tokens)
         tuned = self._tuned(backbone, *how)
+        members = self._scale.members.get(self._kind, 1) if what == "prm" else 1
+        if members > 1 and not self._searches:
+            tuned += (f"--members={members}",)
+            tokens *= members
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",

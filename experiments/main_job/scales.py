@@ -26,6 +26,8 @@ class Scale:
       all_settings: variants at each setting, not at r mid alone.
       tune: of process reward models.
       tokens: of those that read replies, by type.
+      members: decoders of these, by type; if a type is missing, one. With search they are those of
+        the stronger model's.
       less_tokens: of those that read states alone, or actions.
       tune_helper: of helpers, whose decoder is the process reward model's.
       accelerator: does the work, so that stages are not bound to a core each.
@@ -49,6 +51,7 @@ class Scale:
     tune: str
     tune_helper: str
     tokens: Mapping[str, int]
+    members: Mapping[str, int]
     less_tokens: int
     backbone: tuple[str, ...]
     accelerator: bool = False
@@ -75,6 +78,7 @@ SCALES = {
         tune="head",
         tune_helper="head",
         tokens={"s_obj": 100_000},
+        members={},
         less_tokens=100_000,
         backbone=("--tasks=40", "--steps=30", "--width=64", "--depth=2", "--played=0"),
     ),
@@ -100,6 +104,7 @@ SCALES = {
         tune="full",
         tune_helper="head",
         tokens={"s_obj": 800_000, "pnp": 600_000, "s_hum": 300_000},
+        members={"s_obj": 3},
         less_tokens=300_000,
         backbone=("--tasks=300", "--steps=300", "--width=96", "--depth=3", "--played=0"),
     ),
@@ -125,6 +130,7 @@ SCALES = {
         tune="lora",
         tune_helper="lora",
         tokens=dict.fromkeys(("s_obj", "pnp", "s_hum"), 20_000_000),
+        members={},
         less_tokens=20_000_000,
         backbone=(),
         accelerator=True,

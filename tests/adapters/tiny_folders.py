@@ -88,7 +88,7 @@ def hidden_states(texts: tuple[str, ...]) -> np.ndarray:
     encoded = Tokenizer.load(language_model()).encode(texts)
     longest = max(map(len, encoded))
     tokens = np.array([text + [0] * (longest - len(text)) for text in encoded])
-    found = np.asarray(encoder().backbone(tokens))  # what is behind a token does not change it
+    found = np.asarray(encoder().backbones[0](tokens))  # what is behind a token does not change it
     return found[np.arange(len(texts)), [len(text) - 1 for text in encoded]]
 
 

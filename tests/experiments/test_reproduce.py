@@ -103,6 +103,12 @@ def test_repetitions_and_tokens_are_those_of_the_type():
         assert f"--tokens={tokens}" in arguments[f"prm-{kind}-stronger"]
 
 
+def test_ensembles_are_those_of_the_type_that_reads_replies():
+    arguments = {stage.name: stage.arguments for stage in job("small").stages()}
+    having = {name for name, flags in arguments.items() if "--members=3" in flags}
+    assert having == {"prm-s_obj-stronger"}
+
+
 def test_without_somebody_who_samples_there_is_no_search():
     assert not [s.name for s in job("small", "without search").stages() if "search" in s.name]
 

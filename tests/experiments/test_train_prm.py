@@ -17,7 +17,7 @@ from experiments import tuning
 from experiments.tuning import Tuning
 from models import convert
 from models.calibration import split_tasks
-from models.heads import HeadConfig
+from models.heads import Head, HeadConfig
 from models.losses import Success
 from models.prefixes import Reads
 from tests.adapters import tiny_folders
@@ -133,7 +133,7 @@ def test_adapters_are_merged(tmp_path):
     reads = Reads(np.arange(number), np.eye(number, 1, dtype=np.float32), np.ones(number))
     config = HeadConfig("success", 0)
     tuning.tune(backbone, config, TEXTS, reads, Success(), how, tmp_path / "run")
-    tuning.save_backbone(backbone, tmp_path / "backbone", how)
+    tuning.save_backbones([backbone], tmp_path / "backbone", how)
     q_proj, gate_proj = (
         [
             np.asarray(matrix(convert.load(folder).layers[0]).kernel[...])
@@ -180,6 +180,64 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_model(rollouts, frozen, tmp
         assert (tmp_path / "prm" / name).read_bytes() == (frozen[0] / name).read_bytes()
 
 
+ENSEMBLE = [*BRIEF, "--members=2"]
+
+
+@pytest.fixture(scope="module")
+def ensemble(rollouts, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ensemble") / "prm"
+    return out, printed(*flags(rollouts, out, *ENSEMBLE))
+
+
+def test_an_ensemble_is_the_mean_of_trainings_with_seeds_of_their_own(ensemble, tuned):
+    out, _ = ensemble
+    first, second = (out / "backbone" / str(i) / "model.safetensors" for i in (0, 1))
+    # The first one is the training of that seed alone.
+    assert first.read_bytes() == (tuned / "backbone" / "model.safetensors").read_bytes()
+    assert first.read_bytes() != second.read_bytes()
+    prm = PRM.load(out)
+    hidden = np.concatenate(
+        [encoder.Encoder.load(out / "backbone" / str(i))(TEXTS) for i in (0, 1)], axis=1
+    )
+    np.testing.assert_array_equal(prm.encoder(TEXTS), hidden)
+    one = Head.load(tuned / "head.safetensors", prm.encoder.hidden_size // 2)
+    both = Head.load(out / "head.safetensors", prm.encoder.hidden_size)
+    half = np.asarray(one.outer.kernel[...]) / 2
+    np.testing.assert_array_equal(both.outer.kernel[...][: len(half)], half)
+
+
+def test_a_head_stands_on_an_ensemble(ensemble, rollouts, tmp_path):
+    folder = ensemble[0] / "backbone"
+    out = tmp_path / "prm"
+    printed(*flags(rollouts, out, f"--backbone={folder}", "--tune=head"))
+    for i in ("0", "1"):
+        name = f"backbone/{i}/model.safetensors"
+        assert (out / name).read_bytes() == (ensemble[0] / name).read_bytes()
+    assert PRM.load(out).probabilities(TEXTS).shape == (len(TEXTS), 2)
+
+
+def test_an_ensemble_killed_after_its_first_decoder_goes_on(ensemble, rollouts, tmp_path):
+    command = flags(rollouts, tmp_path / "prm", *ENSEMBLE)
+    child = subprocess.run([sys.executable, "-c", KILLED, *command], check=False)
+    assert child.returncode == -signal.SIGKILL and not (tmp_path / "prm" / "run" / "1").exists()
+    printed(*command)
+    for name in ("head.safetensors", "backbone/1/model.safetensors", "prm.json"):
+        assert (tmp_path / "prm" / name).read_bytes() == (ensemble[0] / name).read_bytes()
+
+
+def test_decoders_with_other_tokenizers_are_no_ensemble(ensemble, tmp_path):
+    shutil.copytree(ensemble[0] / "backbone", tmp_path / "backbone")
+    other = tmp_path / "backbone" / "1" / "tokenizer_config.json"
+    other.write_text(other.read_text() + " ")
+    with pytest.raises(ValueError, match="backbone/1: another tokenizer than in .*backbone/0"):
+        encoder.Encoder.load(tmp_path / "backbone")
+
+
+def test_one_of_several_decoders_is_trained(ensemble):
+    with pytest.raises(ValueError, match="2 decoders, expected one of them, or --tune=head"):
+        tuning.load_backbone(ensemble[0] / "backbone", Tuning("full"))
+
+
 def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
     done = train_prm(*flags(rollouts, frozen[0], "--tune=head", "--seed=3"))
     assert "settings.json: calibration is 'temperature', was 'isotonic'" in done.error
@@ -190,6 +248,7 @@ def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
     [
         (["--rollouts=nowhere"], "nowhere: no shard"),
         (["--backbone=nowhere"], "nowhere: no config.json there"),
+        (["--members=2", "--tune=head"], "--members is 2 with --tune=head, expected 1"),
         (["extra"], "unexpected argument 'extra'"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from models import tensors
-from models.heads import Head, HeadConfig, decide, margins
+from models.heads import Head, HeadConfig, averaged, decide, margins
 
 CONFIG = HeadConfig(
     "gains",
@@ -118,6 +118,28 @@ def test_a_head_is_saved_and_loaded(tmp_path):
     features = CONFIG.features(2, numbers=[1, 2, 3], costs=0.3)
     assert found.config == CONFIG
     np.testing.assert_array_equal(found(x, features), head(x, features))
+
+
+@pytest.mark.parametrize("inner_size", [None, 3])
+def test_an_average_says_the_mean_of_what_heads_say_of_decoders_of_their_own(inner_size):
+    config = HeadConfig("advantage", 2, (1.0,), (2.0,), inner_size=inner_size)
+    sizes, rng = (4, 5), np.random.default_rng(0)
+    heads = [Head(config, size, rngs=nnx.Rngs(size)) for size in sizes]
+    for one in heads:
+        for layer in filter(None, (one.inner, one.outer)):
+            layer.kernel[...] = rng.normal(size=layer.kernel.shape)
+            layer.bias[...] = rng.normal(size=layer.bias.shape)
+    hidden = [rng.normal(size=(6, size)) for size in sizes]
+    features = rng.normal(size=(6, 1))
+    said = [np.asarray(one(x, features)) for one, x in zip(heads, hidden, strict=True)]
+    found = averaged(heads, sizes)(np.concatenate(hidden, axis=1), features)
+    np.testing.assert_allclose(found, np.mean(said, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_of_several_kinds_have_no_average():
+    heads = [Head(HeadConfig(kind, 1), 3, rngs=nnx.Rngs(0)) for kind in ("success", "policy")]
+    with pytest.raises(ValueError, match="heads are of .*'policy'.*expected one config"):
+        averaged(heads, [3, 3])
 
 
 def test_files_that_hold_no_such_head_are_refused(tmp_path):

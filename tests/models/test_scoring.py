@@ -94,3 +94,12 @@ def test_lengths_and_counts_that_vary_do_not_compile_again(scorer, states):
 def test_bad_documents_are_refused(scorer, found, message):
     with pytest.raises(ValueError, match=message):
         scorer(found)
+
+
+def test_models_of_one_form_share_what_was_compiled(scorer, states):
+    some = documents(states)
+    scorer(some)
+    before = scorer.num_compiled
+    other = Scorer(tiny.headed(CONFIG, seed=3), row_lengths=[tiny.ROW], batch_tokens=8 * tiny.ROW)
+    assert np.abs(other(some)[0] - scorer(some)[0]).max() > 1e-3  # but not their weights
+    assert other.num_compiled == before
