@@ -82,7 +82,10 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     texts, learnt = ([outcomes.text[i] for i in np.flatnonzero(chosen)] for chosen in (held, ~held))
     heads, hidden = [], []
     for member, backbone in enumerate(backbones):
-        run = out / "run" / str(member) if recipe.members > 1 else out / "run"
+        run = out / "run"
+        if recipe.members > 1:
+            print(f"decoder {member + 1} of {recipe.members}", flush=True)
+            run /= str(member)
         how = dataclasses.replace(recipe.tuning, seed=recipe.tuning.seed * recipe.members + member)
         head = tuning.tune(
             backbone,
