@@ -103,7 +103,7 @@ class LlamaActor:
         self._max_new_tokens, self._stop = max_new_tokens, tuple(stop)
         self._fingerprint = fingerprint(folder)
         model = convert.load(folder, dtype=dtype, mesh=execution.mesh, execution=execution)
-        self._generator = Generator(model, max_rows=max_rows)
+        self._generator = Generator(model, max_rows=max_rows, fixed=True)
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ class Generation:
 
 
 class Generator:
-    """Generates with a model, whose weights are read anew at each call.
+    """Generates with a model, with the weights that it has at each call.
 
     Attributes:
       model: the decoder.
@@ -66,6 +66,7 @@ class Generator:
         *,
         max_rows: int | None = None,
         too_long: Literal["refuse", "truncate"] = "refuse",
+        fixed: bool = False,
     ):
         """Compiles nothing yet.
 
@@ -76,6 +77,8 @@ class Generator:
             both; more rows share the weights, but leave no room for them in a core's cache.
           too_long: "refuse" a prompt that would be longer than `max_position_embeddings` together
             with its reply, or "truncate" it from the left, which its `Generation` counts.
+          fixed: whether no part of the model will be added or replaced: it is then not searched
+            for weights anew at each call, which takes milliseconds.
 
         Raises:
           ValueError: an argument is out of range.
@@ -87,6 +90,7 @@ class Generator:
         if too_long not in ("refuse", "truncate"):
             raise ValueError(f"too_long is {too_long!r}, expected 'refuse' or 'truncate'")
         self.model, self.max_rows, self.too_long = model, max_rows, too_long
+        self._fixed = nnx.split(model) if fixed else None
 
     def generate(
         self,
@@ -127,7 +131,7 @@ class Generator:
             raise ValueError(
                 f"stop is for {stop.table.shape[1]} tokens, expected {config.vocab_size}"
             )
-        graphdef, weights = nnx.split(self.model)
+        graphdef, weights = self._fixed or nnx.split(self.model)
         table = jnp.asarray(stop.padded)
         drawn: dict[_Row, Generation] = {}
         for rows in _blocks(kept, seeds, self.max_rows, one_each=method == "greedy"):

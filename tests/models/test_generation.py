@@ -317,5 +317,19 @@ def test_what_becomes_of_long_prompts_is_one_of_two():
         Generator(tiny.llama(), too_long="cut")
 
 
+def test_weights_are_those_at_the_call():
+    model = nnx.clone(tiny.llama())
+    generators = [Generator(model, max_rows=4, fixed=fixed) for fixed in (False, True)]
+
+    def logprobs():
+        some = [one.generate([[1, 2]], [[0]], max_new_tokens=10) for one in generators]
+        np.testing.assert_array_equal(some[0][0][0].logprobs, some[1][0][0].logprobs)
+        return some[0][0][0].logprobs
+
+    before = logprobs()
+    model.norm.scale[...] = -model.norm.scale[...]
+    assert logprobs()[0] != before[0]
+
+
 def test_no_prompts_give_no_replies():
     assert generate([]) == []
