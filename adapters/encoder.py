@@ -83,8 +83,9 @@ class Encoder:
             backbones = [convert.load(one) for one in folders]
             sizes = [one.config.vocab_size for one in backbones]
             tokenizer = Tokenizer.load(folders[0], vocab_size=min(sizes))
+            files = _tokenizer_files(folders[0])
             for other in folders[1:]:
-                if _tokenizer_files(other) != _tokenizer_files(folders[0]):
+                if _tokenizer_files(other) != files:
                     raise ValueError(f"{other}: another tokenizer than in {folders[0]}")
             limit = Limit(min(one.config.max_position_embeddings for one in backbones), too_long)
             found = _loaded[sha256, too_long] = cls(backbones, tokenizer, limit, sha256)

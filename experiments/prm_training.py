@@ -99,9 +99,7 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
         )
         heads.append(head)
         hidden.append(tuning.hidden_states(backbone, texts, how, run))
-    head = heads[0]
-    if recipe.members > 1:
-        head = averaged(heads, [one.model.config.hidden_size for one in backbones])
+    head = averaged(heads, [one.shape[1] for one in hidden])
     logits = StoredHead(head)(np.concatenate(hidden, axis=1))
     judged = _judge(outcomes, held, logits, recipe)
     tuning.save_backbones(backbones, out / BACKBONE, recipe.tuning)

@@ -147,14 +147,14 @@ def load_backbone(folder: str | pathlib.Path, tuning: Tuning) -> Backbone:
         where there are several, and one is to be trained.
     """
     folder = pathlib.Path(folder)
-    several = len(found) if (found := members(folder)) != [folder] else 0
-    if not (several or (folder / "config.json").exists()):
+    found = members(folder)
+    if not (found[0] / "config.json").exists():
         raise ValueError(f"{folder}: no config.json there, expected a model's folder")
     if tuning.tune == "head":
         encoder = Encoder.load(folder, too_long=tuning.too_long)
         return Backbone(folder, encoder.backbones[0], encoder.tokenizer, encoder.limit, encoder)
-    if several:
-        raise ValueError(f"{folder}: {several} decoders, expected one of them, or --tune=head")
+    if found != [folder]:
+        raise ValueError(f"{folder}: {len(found)} decoders, expected one of them, or --tune=head")
     model = convert.load(folder, dtype="float32" if tuning.tune == "full" else None)
     tokenizer = Tokenizer.load(folder, vocab_size=model.config.vocab_size)
     limit = Limit(model.config.max_position_embeddings, tuning.too_long)
@@ -255,7 +255,7 @@ def _tune_head(
         run = folder / str(member) if len(configs) > 1 else folder
         _train(model, packing, loss, tuning, amount, run)
         heads.append(head)
-    return averaged(heads, [one.hidden_size for one in configs]) if len(heads) > 1 else heads[0]
+    return averaged(heads, [one.hidden_size for one in configs])
 
 
 def _new_head(

@@ -195,8 +195,8 @@ def averaged(heads: Sequence[Head], hidden_sizes: Sequence[int]) -> Head:
     each head says of its own.
 
     Args:
-      heads: of one config, one or more.
-      hidden_sizes: of their decoders.
+      heads: M of one config, M > 0.
+      hidden_sizes: [M], of their decoders; the head found reads hidden states [..., their sum].
 
     Raises:
       ValueError: the heads are of several configs.
@@ -210,7 +210,6 @@ def averaged(heads: Sequence[Head], hidden_sizes: Sequence[int]) -> Head:
     first = [one.outer if one.inner is None else one.inner for one in heads]
     on_hidden = [one.kernel[...][:size] for one, size in zip(first, hidden_sizes, strict=True)]
     beside = [one.kernel[...][size:] for one, size in zip(first, hidden_sizes, strict=True)]
-    mean_bias = sum(one.outer.bias[...] for one in heads) / number
     if found.inner is None:
         found.outer.kernel[...] = jnp.concatenate([*on_hidden, sum(beside)]) / number
     else:
@@ -218,7 +217,7 @@ def averaged(heads: Sequence[Head], hidden_sizes: Sequence[int]) -> Head:
         found.inner.kernel[...] = jnp.concatenate([own, jnp.concatenate(beside, axis=1)])
         found.inner.bias[...] = jnp.concatenate([one.bias[...] for one in first])
         found.outer.kernel[...] = jnp.concatenate([one.outer.kernel[...] for one in heads]) / number
-    found.outer.bias[...] = mean_bias
+    found.outer.bias[...] = sum(one.outer.bias[...] for one in heads) / number
     return found
 
 

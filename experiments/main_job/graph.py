@@ -193,10 +193,10 @@ class _Pair:
             backbone, needs, inputs = f"{{out}}/prm/{first}/backbone", (f"prm-{first}",), ()
         how = ("head", None) if self._searches else (self._scale.tune, tokens)
         tuned = self._tuned(backbone, *how)
-        members = self._scale.members.get(self._kind, 1) if what == "prm" else 1
-        if members > 1 and not self._searches:
-            tuned += (f"--members={members}",)
-            tokens *= members
+        members = 1
+        if what == "prm" and not self._searches:
+            members = self._scale.members.get(self._kind, 1)
+        tuned += (f"--members={members}",) if members > 1 else ()
         flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
@@ -205,7 +205,7 @@ class _Pair:
             (out,),
             needs=(f"collect-train-{self._key}", *needs),
             inputs=inputs,
-            seconds=20 if self._searches else tokens / 8000,
+            seconds=20 if self._searches else members * tokens / 8000,
         )
 
     def _plan(

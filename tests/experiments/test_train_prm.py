@@ -186,11 +186,12 @@ ENSEMBLE = [*BRIEF, "--members=2"]
 @pytest.fixture(scope="module")
 def ensemble(rollouts, tmp_path_factory):
     out = tmp_path_factory.mktemp("ensemble") / "prm"
-    return out, printed(*flags(rollouts, out, *ENSEMBLE))
+    printed(*flags(rollouts, out, *ENSEMBLE))
+    return out
 
 
 def test_an_ensemble_is_the_mean_of_trainings_with_seeds_of_their_own(ensemble, tuned):
-    out, _ = ensemble
+    out = ensemble
     first, second = (out / "backbone" / str(i) / "model.safetensors" for i in (0, 1))
     # The first one is the training of that seed alone.
     assert first.read_bytes() == (tuned / "backbone" / "model.safetensors").read_bytes()
@@ -207,12 +208,12 @@ def test_an_ensemble_is_the_mean_of_trainings_with_seeds_of_their_own(ensemble, 
 
 
 def test_a_head_stands_on_an_ensemble(ensemble, rollouts, tmp_path):
-    folder = ensemble[0] / "backbone"
+    folder = ensemble / "backbone"
     out = tmp_path / "prm"
     printed(*flags(rollouts, out, f"--backbone={folder}", "--tune=head"))
     for i in ("0", "1"):
         name = f"backbone/{i}/model.safetensors"
-        assert (out / name).read_bytes() == (ensemble[0] / name).read_bytes()
+        assert (out / name).read_bytes() == (ensemble / name).read_bytes()
     assert PRM.load(out).probabilities(TEXTS).shape == (len(TEXTS), 2)
 
 
@@ -222,20 +223,20 @@ def test_an_ensemble_killed_after_its_first_decoder_goes_on(ensemble, rollouts, 
     assert child.returncode == -signal.SIGKILL and not (tmp_path / "prm" / "run" / "1").exists()
     printed(*command)
     for name in ("head.safetensors", "backbone/1/model.safetensors", "prm.json"):
-        assert (tmp_path / "prm" / name).read_bytes() == (ensemble[0] / name).read_bytes()
+        assert (tmp_path / "prm" / name).read_bytes() == (ensemble / name).read_bytes()
 
 
 def test_decoders_with_other_tokenizers_are_no_ensemble(ensemble, tmp_path):
-    shutil.copytree(ensemble[0] / "backbone", tmp_path / "backbone")
+    shutil.copytree(ensemble / "backbone", tmp_path / "backbone")
     other = tmp_path / "backbone" / "1" / "tokenizer_config.json"
     other.write_text(other.read_text() + " ")
     with pytest.raises(ValueError, match="backbone/1: another tokenizer than in .*backbone/0"):
         encoder.Encoder.load(tmp_path / "backbone")
 
 
-def test_one_of_several_decoders_is_trained(ensemble):
+def test_several_decoders_are_not_trained_together(ensemble):
     with pytest.raises(ValueError, match="2 decoders, expected one of them, or --tune=head"):
-        tuning.load_backbone(ensemble[0] / "backbone", Tuning("full"))
+        tuning.load_backbone(ensemble / "backbone", Tuning("full"))
 
 
 def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
