@@ -6,7 +6,8 @@
 
 Everything random is a function of the seed and the step. On a CPU a run that was interrupted ends
 with the same numbers, bit for bit, as one that was not; on other devices, where their sums do so.
-The step is one compiled function a batch shape; its state is donated.
+The step is one compiled function a batch shape; its state is donated. Numbers of steps and learning
+rates are not part of it: trainings that differ in these alone share it.
 
 Trained weights are float32: half-precision ones would lose updates below their last bit. To compute
 in bfloat16 set `Execution.dtype`. Frozen weights may have any dtype.
@@ -107,9 +108,10 @@ def train(
         trainable = lora.trainable(model)
     graphdef, params, frozen = nnx.split(model, trainable, ...)
     _check_float32(params)
+    optimizer = config.optimizer()
     # A copy: the step donates it, and other models may hold the same arrays.
     state = TrainState(
-        jax.tree.map(jnp.copy, params), config.optimizer().init(params), jnp.zeros((), jnp.int32)
+        jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.zeros((), jnp.int32)
     )
     if mesh is not None:
         state = jax.device_put(state, sharding.shardings(state, mesh))
@@ -122,19 +124,27 @@ def train(
     with RunFolder(folder, settings, keep=config.keep) as run:
         state = run.restore(state)
         start = int(state.step)
-        step = _compiled_step(graphdef, loss, config, mesh)
+        step = _compiled_step(graphdef, loss, optimizer, mesh)
+        rates = _rates(config)
         part_tokens = config.part_tokens or _PART_TOKENS.get(jax.default_backend())
         watch = _Watch(run, config, on_step)
         for index in range(start, config.steps):
             batch = packing.batch(index)
-            state, metrics = step(state, frozen, _in_parts(batch, part_tokens, devices, mesh))
-            watch.add(metrics, np.count_nonzero(batch.segments))
+            parts = _in_parts(batch, part_tokens, devices, mesh)
+            state, metrics = step(state, frozen, parts, rates[index])
+            watch.add(metrics, rates[index], np.count_nonzero(batch.segments))
             done = index + 1
             if done % config.checkpoint_every == 0 or done == config.steps:
                 watch.drain()
                 run.save(done, state)
         nnx.update(model, state.params)
         return run.history
+
+
+def _rates(config: TrainingConfig) -> np.ndarray:
+    """float32 [steps]"""
+    rates = config.learning_rates()(np.arange(config.steps))
+    return np.broadcast_to(np.asarray(rates, np.float32), config.steps)
 
 
 class TrainState(NamedTuple):
@@ -150,13 +160,13 @@ class Metrics(NamedTuple):
 
     loss: jax.Array
     grad_norm: jax.Array
-    learning_rate: jax.Array
 
 
 @functools.lru_cache(maxsize=4)  # for those who train the same on other data: folds, say
-def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, mesh: Mesh | None):
-    """(state, frozen, batch [N, B / N, ...]) -> (state, metrics); donates the state."""
-    optimizer, rates = config.optimizer(), config.learning_rates()
+def _compiled_step(
+    graphdef: nnx.GraphDef, loss: Loss, optimizer: optax.GradientTransformation, mesh: Mesh | None
+):
+    """(state, frozen, batch [N, B / N, ...], rate) -> (state, metrics); donates the state."""
 
     def sums_and_gradient(params, frozen, part: Batch):
         def total(params):
@@ -166,7 +176,7 @@ def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, m
         (_, sums), gradient = jax.value_and_grad(total, has_aux=True)(params)
         return sums, gradient
 
-    def step(state: TrainState, frozen, batch: Batch):
+    def step(state: TrainState, frozen, batch: Batch, rate: jax.Array):
         params = state.params
         part = jax.tree.map(lambda x: x[0], batch)
         if len(batch.tokens) == 1:
@@ -185,7 +195,8 @@ def _compiled_step(graphdef: nnx.GraphDef, loss: Loss, config: TrainingConfig, m
         gradient = jax.tree.map(lambda g: g / weight, gradient)
         norm = optax.tree.norm(gradient)
         updates, state_of_optimizer = optimizer.update(gradient, state.optimizer, params)
-        metrics = Metrics(sums.loss / weight, norm, rates(state.step))
+        updates = jax.tree.map(lambda update: rate * update, updates)
+        metrics = Metrics(sums.loss / weight, norm)
         params = optax.apply_updates(params, updates)
         state = TrainState(params, state_of_optimizer, state.step + 1)
         if mesh is not None:  # as it came in, or the next step is compiled anew
@@ -200,14 +211,14 @@ class _Watch:
 
     def __init__(self, run: RunFolder, config: TrainingConfig, on_step):
         self._run, self._config, self._on_step = run, config, on_step
-        self._pending: tuple[Metrics, int] | None = None
+        self._pending: tuple[Metrics, float, int] | None = None
         self._paces: list[float] = []  # seconds a token, sorted
         self._tokens = 0
         self._clock = time.monotonic()
 
-    def add(self, metrics: Metrics, tokens: int) -> None:
+    def add(self, metrics: Metrics, learning_rate: float, tokens: int) -> None:
         self.drain()
-        self._pending = metrics, int(tokens)
+        self._pending = metrics, float(learning_rate), int(tokens)
 
     def drain(self) -> None:
         """Waits for the step in flight, checks it and writes it down.
@@ -217,8 +228,8 @@ class _Watch:
         """
         if self._pending is None:
             return
-        (metrics, tokens), self._pending = self._pending, None
-        loss, grad_norm, learning_rate = (float(value) for value in jax.device_get(metrics))
+        (metrics, learning_rate, tokens), self._pending = self._pending, None
+        loss, grad_norm = (float(value) for value in jax.device_get(metrics))
         now, before = time.monotonic(), self._clock
         self._clock = now
         step = len(self._run.history) + 1

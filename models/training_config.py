@@ -86,15 +86,23 @@ class TrainingConfig:
         return optax.join_schedules([warmup, fall], [self.warmup_steps])
 
     def optimizer(self) -> optax.GradientTransformation:
-        clip = self.clip_norm
-        return optax.chain(
-            optax.identity() if clip is None else optax.clip_by_global_norm(clip),
-            optax.adamw(
-                self.learning_rates(),
-                b1=self.beta1,
-                b2=self.beta2,
-                eps=self.epsilon,
-                weight_decay=self.weight_decay,
-                mask=functools.partial(jax.tree.map, lambda weight: weight.ndim >= 2),
-            ),
-        )
+        """Its updates are for a learning rate of 1. Configs that differ in rates and steps alone
+        have the same one, so that they share a compiled step."""
+        return _optimizer(self.weight_decay, self.beta1, self.beta2, self.epsilon, self.clip_norm)
+
+
+@functools.cache
+def _optimizer(
+    weight_decay: float, beta1: float, beta2: float, epsilon: float, clip: float | None
+) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.identity() if clip is None else optax.clip_by_global_norm(clip),
+        optax.adamw(
+            1.0,
+            b1=beta1,
+            b2=beta2,
+            eps=epsilon,
+            weight_decay=weight_decay,
+            mask=functools.partial(jax.tree.map, lambda weight: weight.ndim >= 2),
+        ),
+    )

@@ -94,6 +94,24 @@ def test_a_batch_in_parts_is_the_batch(tmp_path):
             np.testing.assert_allclose(some, whole, rtol=1e-4)
 
 
+def test_longer_trainings_and_other_rates_share_a_compiled_step(tmp_path):
+    calls = []
+
+    class Counted(Success):
+        def __call__(self, model, batch):
+            calls.append(batch.tokens.shape)
+            return super().__call__(model, batch)
+
+    loss, packing = Counted(), tiny.packing(tiny.trajectories())
+    changes = ({}, dict(steps=6, warmup_steps=2), dict(learning_rate=1e-3, schedule="cosine"))
+    traced = []
+    for i, change in enumerate(changes):
+        config = dataclasses.replace(CONFIG, **change)
+        train(tiny.Bag(), packing, loss, config, folder=tmp_path / str(i))
+        traced.append(len(calls))
+    assert 0 < traced[0] == traced[-1]
+
+
 def test_with_adapters_nothing_else_moves(tmp_path):
     model = tiny.headed(HeadConfig("success", 0), layers=1)
     lora.add(model.backbone, lora.LoraConfig(2, 4.0, ("q_proj", "v_proj")), rngs=nnx.Rngs(1))
