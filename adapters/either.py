@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.prm_helper import SuccessModel
+from adapters.prm_helper import SuccessModel, readers_of
+from adapters.protocols import TextReader
 from adapters.threshold_helper import ThresholdHelper
 
 
@@ -48,6 +49,10 @@ class Either(ThresholdHelper):
             sha256=helper.sha256,
         )
         self._helper, self.prm = helper, prm
+
+    @property
+    def readers(self) -> tuple[TextReader, ...]:
+        return (*self._helper.readers, *readers_of(self.prm))
 
     @property
     def config(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ What is no action:
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from adapters import seeds as seeds_lib
@@ -95,6 +95,7 @@ def play(
     batch: int = 64,
     style: str | None = "full",
     max_turns: int | None = None,
+    ahead: Callable[[Sequence[tuple[Episode, State]]], None] | None = None,
 ) -> Iterator[Played]:
     """Plays the episodes, and yields each as it ends.
 
@@ -107,6 +108,8 @@ def play(
       style: of the text that is written into the steps; None to write none.
       max_turns: an episode that has not ended after so many is "truncated"; None leaves it to the
         world. Where keys do not hold the turn, a table of such episodes is an approximation.
+      ahead: told in every turn of the states that helpers are about to be asked in, so that what
+        several of them read can be found at one time.
 
     Raises:
       ValueError: an argument is out of range; a task has ended before its first turn; a prefix does
@@ -116,7 +119,7 @@ def play(
         raise ValueError(f"batch is {batch}, expected at least 1")
     if max_turns is not None and max_turns < 1:
         raise ValueError(f"max_turns is {max_turns}, expected at least 1")
-    game = _Game(world, (actor, *interventions), style, max_turns)
+    game = _Game(world, (actor, *interventions), style, max_turns, ahead)
     waiting, running = iter(episodes), []
     while True:
         running += map(game.begin, itertools.islice(waiting, batch - len(running)))
@@ -189,6 +192,7 @@ class _Game:
     players: tuple[Actor | Intervention, ...]  # [K + 1], by decision
     style: str | None
     max_turns: int | None
+    ahead: Callable[[Sequence[tuple[Episode, State]]], None] | None
 
     def begin(self, episode: Episode) -> _Running:
         """The episode in its first state."""
@@ -227,6 +231,8 @@ class _Game:
                 asked.setdefault(group, []).append(one)
             else:
                 one.settle(wanted)
+        if self.ahead is not None:
+            self.ahead([(one.episode, one.state) for some in asked.values() for one in some])
         for (_, uncapped), theirs in asked.items():
             helper = theirs[0].episode.helper
             decisions = helper.decide(

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from adapters import head_folder
 from adapters.head_folder import HeadFolder
+from adapters.protocols import TextReader
 from adapters.threshold_helper import ThresholdHelper
 from models import heads
 
@@ -41,6 +42,10 @@ class ModelHelper(ThresholdHelper):
         self._folder, self.values = folder, folder.values
         helps, style = folder.values["helps"], folder.values["style"]
         super().__init__(helps=helps, style=style, cost=cost, sha256=folder.sha256, **how)
+
+    @property
+    def readers(self) -> tuple[TextReader, ...]:
+        return (self._folder.encoder,)
 
     @property
     def what(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from adapters.proposals import REPLY
-from adapters.protocols import Decision, State
+from adapters.protocols import Decision, State, TextReader
 from adapters.recorded import RecordedState
 from adapters.step import Step
 
@@ -55,6 +55,11 @@ class PRMHelper:
         self.style, self.threshold = model.style, float(threshold)
         self._model, self._help, self._num_helps = model, help, num_helps
         self._known: dict[str, float] = {}  # difficulty by state key
+
+    @property
+    def readers(self) -> tuple[TextReader, ...]:
+        """Language models that it reads texts with."""
+        return readers_of(self._model)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -100,6 +105,12 @@ class PRMHelper:
             reason = f"1 - p = {found:.3g} {above} {self.threshold:.3g}"
             decisions.append(Decision(self._help if asks else 0, reason))
         return decisions
+
+
+def readers_of(model: SuccessModel) -> tuple[TextReader, ...]:
+    """The language model that it reads texts with; none if it tells of none."""
+    encoder = getattr(model, "encoder", None)
+    return () if encoder is None else (encoder,)
 
 
 class Judging(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from adapters.protocols import Actor, Decision, Outcome, State
+from adapters.protocols import Actor, Decision, Outcome, State, TextReader
 
 REPLY = "+reply"
 
@@ -116,6 +116,11 @@ class WithReplies:
     @property
     def style(self) -> str:
         return self._helper.style
+
+    @property
+    def readers(self) -> tuple[TextReader, ...]:
+        """As the helper's; none if it tells of none."""
+        return tuple(getattr(self._helper, "readers", ()))
 
     @property
     def threshold(self) -> float | None:

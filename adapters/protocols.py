@@ -13,11 +13,13 @@ that can only go forward.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 Outcome = Literal["success", "failure", "truncated"]
 OUTCOMES: tuple[Outcome, ...] = ("success", "failure", "truncated")
+# Passes over texts and remembers what it found, so that texts it has read cost nothing.
+TextReader = Callable[[Sequence[str]], Any]
 
 
 class State(Protocol):

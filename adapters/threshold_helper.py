@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from adapters import seeds as seeds_lib
-from adapters.protocols import Decision, State
+from adapters.protocols import Decision, State, TextReader
 
 
 class ThresholdHelper(abc.ABC):
@@ -64,6 +64,11 @@ class ThresholdHelper(abc.ABC):
         self._thresholds = None if thresholds is None else tuple(map(float, thresholds))
         self._share = share
         self._known: dict[str, np.ndarray] = {}  # margins by state key
+
+    @property
+    def readers(self) -> tuple[TextReader, ...]:
+        """Language models that it reads texts with."""
+        return ()
 
     @property
     def config(self) -> dict[str, Any]:

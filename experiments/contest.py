@@ -220,7 +220,16 @@ class Contest:
                 waiting[made.name] = job
                 yield made
 
-        for played in play(self._world, self.actor, self._helps, begin(), style=style, **self._how):
+        def ahead(asked: Sequence[tuple[Episode, State]]) -> None:
+            judged = [
+                (waiting[episode.name], state)
+                for episode, state in asked
+                if not isinstance(episode.helper, Always | Never)
+            ]
+            self.deciders.look_ahead([(job.condition, job.dial, state) for job, state in judged])
+
+        how = dict(style=style, ahead=ahead, **self._how)
+        for played in play(self._world, self.actor, self._helps, begin(), **how):
             if played.error is not None:
                 raise EpisodeFailed(f"{played.episode.name}: {played.error}")
             yield waiting.pop(played.episode.name), played

@@ -8,8 +8,10 @@ Where a condition names MODULE:FUNCTION in place of a folder,
   FUNCTION(num_helps)         gives a process reward model, as `adapters.prm_helper.SuccessModel`
 """
 
+import collections
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from adapters import seeds as seeds_lib
 from adapters import tree_helper
@@ -17,10 +19,21 @@ from adapters.either import Either
 from adapters.helpers import Always, Never, Random
 from adapters.prm_helper import PRMHelper
 from adapters.proposals import REPLY, Proposals, WithReplies
-from adapters.protocols import Actor, Helper
+from adapters.protocols import Actor, Helper, State, TextReader
 from adapters.rising import Rising
 from experiments.conditions import Condition, Dial
 from experiments.players import make
+
+
+class _Reader(NamedTuple):
+    """Reads states' texts in a style."""
+
+    model: TextReader
+    style: str
+
+    @property
+    def replies(self) -> bool:
+        return self.style.endswith(REPLY)
 
 
 class Deciders:
@@ -37,6 +50,8 @@ class Deciders:
         self._proposals: Proposals | None = None
         self._loaded: dict[str, Any] = {}
         self._made: dict[tuple[str, Dial | int | None], Helper] = {}
+        self._readers: dict[tuple[str, bool], list[_Reader]] = {}
+        self._met: dict[_Reader, set[str]] = collections.defaultdict(set)  # keys of states
 
     @property
     def config(self) -> dict[str, Any]:
@@ -75,6 +90,29 @@ class Deciders:
             self._made[key] = self._make(condition, dial)
         return self._made[key]
 
+    def look_ahead(self, asked: Sequence[tuple[Condition, Dial | None, State]]) -> None:
+        """Has language models read at one time what several helpers are about to ask them.
+
+        Helpers are right without it, too, but ask one after the other, about a few states each.
+
+        Args:
+          asked: conditions whose helper is to decide, at a dial in a state.
+        """
+        fresh: dict[_Reader, dict[str, State]] = {}
+        for condition, dial, state in asked:
+            for reader in self._readers_of(condition, dial is not None and dial.either):
+                if state.key not in self._met[reader]:
+                    fresh.setdefault(reader, {})[state.key] = state
+        replied = {key: one for reader, some in fresh.items() if reader.replies
+                   for key, one in some.items()}  # fmt: skip
+        if replied:
+            self._proposals.read(list(replied.values()))
+        for reader, states in fresh.items():
+            some = list(states.values())
+            some = self._proposals.read(some) if reader.replies else some
+            reader.model([one.text(reader.style) for one in some])
+            self._met[reader] |= states.keys()
+
     def whole_task(self, condition: Condition, dial: Dial, seed: int) -> Helper:
         """The help for a whole task, drawn for it."""
         (decision,) = Random(condition.shares(dial.of_episode(seed))).decide(
@@ -82,6 +120,17 @@ class Deciders:
         )
         key = "whole task", decision.help
         return self._made.setdefault(key, Always(decision.help))
+
+    def _readers_of(self, condition: Condition, either: bool) -> list[_Reader]:
+        key = condition.name, either
+        if key not in self._readers:
+            found = []
+            if condition.method in ("prm", "helper"):
+                helper = self.judge(condition, either)
+                models = dict.fromkeys(getattr(helper, "readers", ()))
+                found = [_Reader(model, helper.style) for model in models]
+            self._readers[key] = found
+        return self._readers[key]
 
     def _make(self, condition: Condition, dial: Dial | None) -> Helper:
         if condition.method == "never":

@@ -74,7 +74,7 @@ _READS = flags.DEFINE_string("reads", "full", "Style of the texts that models ar
 _CACHE = flags.DEFINE_string("cache", None, "File of models' replies. [OUT/replies.sqlite]")
 _SPEND_CALLS = flags.DEFINE_integer("spend_calls", None, "Calls of all models at most.")
 
-MATCHES, EVALUATION = "matches.json", "evaluation.json"
+MATCHES, TRIES, EVALUATION = "matches.json", "tries.json", "evaluation.json"
 
 
 def main(argv: list[str]) -> None:
@@ -123,8 +123,10 @@ def _evaluate() -> None:
             "deciders": contest.deciders.config,
         }
         with EpisodeLog(out, config) as log:
-            matcher = Matcher(contest, val_tasks, _SEEDS.value)
-            matches = match_all(matcher, conditions, out / MATCHES) if val_tasks else {}
+            matches = {}
+            if val_tasks:
+                matcher = Matcher(contest, val_tasks, _SEEDS.value, out / TRIES)
+                matches = match_all(matcher, conditions, out / MATCHES)
             dials = {one.name: matches[one.name].dial if one.name in matches else one.dial
                      for one in conditions}  # fmt: skip
             _play(log, contest, conditions, dials, tasks)

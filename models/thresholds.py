@@ -1,7 +1,7 @@
 """Thresholds on scores, chosen on validation tasks: when to stop, and how often to ask."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -157,18 +157,42 @@ def usage_threshold(
     )
 
 
+class Bracket(NamedTuple):
+    """Two neighbours in a row of dials; the same one twice where it is near enough to the plan.
+
+    Attributes:
+      low, high: their places.
+      usages: at all places that were tried.
+    """
+
+    low: int
+    high: int
+    usages: dict[int, float]
+
+
 def bracket(
-    usage_of: Callable[[list[int]], ArrayLike],
-    number: int,
-    planned: float,
-    *,
-    width: int | None = None,
-    near: float = 0.0,
-) -> tuple[int, int, dict[int, float]]:
-    """Two neighbours of `number` dials in a row, between which usage rises past the plan.
+    usage_of: Callable[[list[int]], ArrayLike], number: int, planned: float, **how: Any
+) -> Bracket:
+    """What `bracketing` finds, where `usage_of` says the usage [Q] at places [Q]."""
+    search = bracketing(number, planned, **how)
+    usages = None
+    while True:
+        try:
+            places = search.send(usages)
+        except StopIteration as end:
+            return end.value
+        usages = usage_of(places)
+
+
+def bracketing(
+    number: int, planned: float, *, width: int | None = None, near: float = 0.0
+) -> Generator[list[int], ArrayLike, Bracket]:
+    """Looks for two neighbours of `number` dials in a row, between which usage rises past the plan.
+
+    It yields places in the row [Q] and is sent the expected usage there [Q], which should rise
+    along the row: so several searches can be tried out side by side.
 
     Args:
-      usage_of: places in the row [Q] -> expected usage there [Q], which should rise along the row.
       number: of dials, at least one.
       planned: expected usage wanted.
       width: dials that are tried at one time, evenly between the two that hold the plan; at least
@@ -176,15 +200,16 @@ def bracket(
         if the line has moved the same one twice. That asks for few dials, most of them near by.
       near: share of the plan by which a dial may miss it; such a dial is taken at once.
 
-    Returns:
-      The lower and the higher place, the same if that one is near enough; usage at all places that
-      were tried.
-
     Raises:
       ValueError: the plan is below usage at the first dial, or above that at the last.
     """
     low, high = 0, number - 1
-    usages = dict(zip((low, high), np.asarray(usage_of([low, high]), float).tolist(), strict=True))
+    usages: dict[int, float] = {}
+
+    def note(places: list[int], found: ArrayLike) -> None:
+        usages.update(zip(places, np.asarray(found, float).tolist(), strict=True))
+
+    note([low, high], (yield [low, high]))
     if not usages[low] - _ROUNDING <= planned <= usages[high] + _ROUNDING:
         raise ValueError(
             f"planned usage is {planned:g}, expected {usages[low]:.4g} (never asking) to "
@@ -196,16 +221,16 @@ def bracket(
             inner = [_on_line(usages, low, high, None if moved[-2:] in _TWICE else planned)]
         else:
             inner = np.unique(np.linspace(low, high, width + 2).round().astype(int))[1:-1].tolist()
-        usages |= dict(zip(inner, np.asarray(usage_of(inner), float).tolist(), strict=True))
+        note(inner, (yield inner))
         row = [low, *inner, high]
         best = min(row, key=lambda i: abs(usages[i] - planned))
         if near and abs(usages[best] - planned) <= near * planned:
-            return best, best, usages
+            return Bracket(best, best, usages)
         # The first step of the row over which usage passes the plan.
         above = next((i for i in row[1:] if usages[i] >= planned), high)
         moved += "h" if above < high else "l"
         low, high = row[row.index(above) - 1], above
-    return low, high, usages
+    return Bracket(low, high, usages)
 
 
 _TWICE = ("hh", "ll")

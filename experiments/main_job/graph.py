@@ -13,8 +13,8 @@ ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
 PRM_STATE = "prm_state"  # the paper's process reward model, which reads no replies
 # Tokens of an update where all is tuned: texts are read once, and more updates learn more.
 _BATCH = 2048
-# Episodes at once where local models play: their blocks are the fuller.
-_EPISODES = 256
+# Episodes at once where local models play, collected and evaluated: their blocks are the fuller.
+_EPISODES, _EVALUATED = 256, 1024
 # In observations. The base actor has played on from every state; of help that was never tried the
 # model says how it does if it plays to the end, which is more than one call, so it is not asked.
 PRIOR = 0.0
@@ -331,6 +331,7 @@ class _Pair:
             f"--label={self._intervention}",
             f"--seeds={self._scale.seeds}",
             f"--out={{out}}/{out}",
+            *([f"--batch={_EVALUATED}"] if self._players.folders else []),
             self._seed,
             *self._who(),
         ]
