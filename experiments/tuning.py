@@ -12,8 +12,8 @@ are the tokens of all updates; texts are drawn at random as far as the budget go
 if it goes further. With head they are those of the texts that are passed over once. A text that
 another one begins with costs nothing.
 
-On several frozen decoders, an ensemble (`adapters.encoder`), a head is trained on each, and what is
-made of them says the mean.
+On several frozen decoders, an ensemble (`adapters.encoder`), a head is trained on each with its
+share of the updates' texts, and what is made of them says the mean.
 """
 
 import dataclasses
@@ -244,7 +244,7 @@ def _tune_head(
     configs = [one.config for one in backbone.frozen.backbones]
     ends = np.cumsum([one.hidden_size for one in configs])
     documents = lookup_documents(reads, len(texts), seed=tuning.seed)
-    times = min(_HEAD_TIMES, _HEAD_READS / len(reads.text))
+    times = min(_HEAD_TIMES, _HEAD_READS / len(reads.text)) / len(configs)
     amount = round(times * len(texts))
     packing = Packing(documents, batch_tokens=amount // _HEAD_STEPS or 1, seed=tuning.seed)
     heads = []
