@@ -18,6 +18,7 @@ from adapters.memo import Memoised
 from adapters.prm_helper import judge
 from adapters.proposals import REPLY
 from adapters.protocols import Actor, Intervention, State, World
+from adapters.remembered import Remembered
 from adapters.seeds import derive
 from adapters.sif.layout import DONE
 from adapters.sif.spl import spl
@@ -104,7 +105,7 @@ class Contest:
         max_turns: int | None = None,
         seed: int = 0,
     ):
-        """Makes a contest; replies of deterministic actors are remembered from now on.
+        """Makes a contest; steps and replies of deterministic actors are remembered from now on.
 
         Args:
           world, actor: as `adapters.episodes.play`.
@@ -115,6 +116,7 @@ class Contest:
           seed: all chance comes from it.
         """
         self._world, self._seed = world, seed
+        self._remembered = Remembered(world)
         self.deciders = deciders
         self.actor = _memoised(actor)
         self._helps = [ByActor(_memoised(one.actor)) if _by_actor(one) else one for one in helps]
@@ -229,7 +231,7 @@ class Contest:
             self.deciders.look_ahead([(job.condition, job.dial, state) for job, state in judged])
 
         how = dict(style=style, ahead=ahead, **self._how)
-        for played in play(self._world, self.actor, self._helps, begin(), **how):
+        for played in play(self._remembered, self.actor, self._helps, begin(), **how):
             if played.error is not None:
                 raise EpisodeFailed(f"{played.episode.name}: {played.error}")
             yield waiting.pop(played.episode.name), played
