@@ -93,7 +93,7 @@ def for_train(
     matches: Mapping[str, Any],
     prm_reply: str | None = None,
 ) -> Conditions:
-    """Helpers on training tasks, each with the dial that validation tasks have set.
+    """Helpers on training tasks, each with the dial that validation tasks have set, and the ends.
 
     Args:
       plan: plan.json.
@@ -101,7 +101,7 @@ def for_train(
       matches: matches.json of the conditions for test tasks.
       prm_reply: as for these.
     """
-    found = []
+    found = _ends(plan, ["4"])
     for variant, folder in helpers.items():
         if variant not in (MAIN, "labels", "trajectory"):
             continue

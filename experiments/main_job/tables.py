@@ -138,17 +138,25 @@ def table_1(results: Row) -> Safe:
 def table_4(results: Row) -> Safe:
     """Training tasks whose best path is known to its end, and the others; then test tasks."""
     rows: list[tuple[str, Sequence[str]] | str] = []
-    here = dict(task_type="s_obj", intervention="stronger", method="helper")
-    known, tested = in_table(results, "4", **here, split="train"), dict(split="test_unseen")
-    for series in names(known, "series"):
+    here = dict(task_type="s_obj", intervention="stronger")
+    known = in_table(results, "4", **here, split="train")
+    tested = of(results["conditions"], **here, split="test_unseen")
+
+    def row_of(method: str, setting: str) -> tuple[str, Sequence[str]]:
+        at = dict(method=method, setting=setting)
+        found = {row.get("part"): row for row in of(known, **at)}
+        test = next(iter(of(tested, **at)), None)
+        cells = [*_or_dash(found.get("unseen"), success, usage)]
+        cells += [*_or_dash(found.get("seen"), success, usage), *_or_dash(test, expected)]
+        cells += [*_or_dash(found.get("all"), success), *_or_dash(test, success)]
+        return setting, cells
+
+    for method in ("never", "always"):
+        rows += [row_of(method, one) for one in names(of(known, method=method), "setting")]
+    helped = of(known, method="helper")
+    for series in names(helped, "series"):
         rows.append(series)
-        for setting in names(of(known, series=series), "setting"):
-            found = {row.get("part"): row for row in of(known, setting=setting)}
-            test = next(iter(of(results["conditions"], setting=setting, **here, **tested)), None)
-            cells = [*_or_dash(found.get("unseen"), success, usage)]
-            cells += [*_or_dash(found.get("seen"), success, usage), *_or_dash(test, expected)]
-            cells += [*_or_dash(found.get("all"), success), *_or_dash(test, success)]
-            rows.append((setting, cells))
+        rows += [row_of("helper", one) for one in names(of(helped, series=series), "setting")]
     columns = [
         Column("trained on, setting"),
         Column("SR", "tasks with unseen states"),

@@ -130,6 +130,20 @@ def results() -> dict[str, Any]:
                     visit_share=[[0.02, 0.2, 0.2, 0.58]] + [[0.2, 0.2, 0.2, 0.4]] * len(helps),
                 )
             )
+    for method, setting, usage in (("never", "0%", 0.0), ("always", "100%", 7.8)):
+        for part, success in (("seen", 0.7), ("unseen", 0.25), ("all", 0.6)):
+            conditions.append(
+                condition(
+                    method,
+                    setting,
+                    usage,
+                    success if usage else success / 2,
+                    split="train",
+                    part=part,
+                    tables=("4",),
+                    series=None,
+                )
+            )
     for suffix, series in (("", "helper"), (", trajectory only", "helper, trajectory only")):
         for setting, usage in SETTINGS.items():
             for part, success in (("seen", 0.6), ("unseen", 0.5), ("all", 0.56)):

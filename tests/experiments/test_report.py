@@ -209,6 +209,14 @@ def test_targets_are_judged_by_their_numbers(found):
     assert verdicts == ["reached", "missed", "missed", "reached", "missed", "reached", "reached"]
 
 
+def test_of_unseen_states_it_is_said_how_hard_their_tasks_are(found):
+    one = findings(found)[5]
+    assert one.found.startswith("r high ")
+    assert one.found.endswith(", of these tasks help at every turn solves 25%")
+    found["conditions"] = [row for row in found["conditions"] if row["split"] != "train"]
+    assert findings(found)[5].verdict == "not measured"
+
+
 def test_the_main_result_is_said_in_a_sentence(found):
     assert sentence(found, "s_obj") == (
         "S_obj: with 1.05 calls a task the helper succeeds in 59.1% (52–66) of 200 unseen tasks. "

@@ -230,11 +230,12 @@ def test_training_tasks_are_played_with_the_dials_of_validation_tasks():
     matches = {"helper r high": {"dial": constant}, "helper r mid": {"dial": together}}
     matches["helper r mid, labels copied"] = {"dial": dial}
     found = conditions.parse(for_train(plan(), HELPERS, matches, "reads more"), 1)
+    assert [one.name for one in found[:2]] == ["never 0%", "always 100%"]
     names = ["helper r high", "helper r mid", "helper r mid, labels copied"]
-    assert [one.name for one in found] == names
-    assert found[0].dial == found[2].dial == conditions.Dial((0.2, 0.1), 0.3)
-    assert found[1].dial == conditions.Dial((0.2, 0.1), 0.3, either=True, rise=0.1)
-    assert [one.either for one in found] == [None, "reads more", None]
+    assert [one.name for one in found[2:]] == names
+    assert found[2].dial == found[4].dial == conditions.Dial((0.2, 0.1), 0.3)
+    assert found[3].dial == conditions.Dial((0.2, 0.1), 0.3, either=True, rise=0.1)
+    assert [one.either for one in found[2:]] == [None, "reads more", None]
 
 
 def test_results_are_put_together_as_the_report_reads_them(tmp_path):
