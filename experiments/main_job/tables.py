@@ -149,7 +149,7 @@ def table_4(results: Row) -> Safe:
         cells = [*_or_dash(found.get("unseen"), success, usage)]
         cells += [*_or_dash(found.get("seen"), success, usage), *_or_dash(test, expected)]
         cells += [*_or_dash(found.get("all"), success), *_or_dash(test, success)]
-        return setting, cells
+        return setting if method == "helper" else METHODS[method], cells
 
     for method in ("never", "always"):
         rows += [row_of(method, one) for one in names(of(known, method=method), "setting")]
