@@ -20,6 +20,7 @@ TEST_ENV := SELFREG_INSTALLED=1 JAX_PLATFORMS=cpu
 
 test: lint ## Everything: environment, install, lint, tests, doctests. ARGS="-k dp -x" go to pytest.
 	cd $(RUN) && $(TEST_ENV) ../bin/python -m pytest --config-file=../../pyproject.toml --rootdir=. \
+		-n auto --maxprocesses=4 --dist=loadfile \
 		--doctest-modules --pyargs tests core adapters models $(ARGS)
 
 run: $(VENV)/.installed ## What budgets buy on a synthetic table, into results/. ARGS go to the script.
