@@ -1,6 +1,7 @@
 """All budgets at once: the frontier of success against usage, for one help; see `core.dp`."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -10,10 +11,12 @@ from core.table import TransitionTable
 from core.tangents import Known
 
 # Of each solution's value: a share of the gap asked for, within these limits.
-_TOLERANCE, _SHARE, _MOST = 1e-10, 1e-2, 1e-7
+_TOLERANCE, _SHARE, _MOST = 1e-10, 2e-2, 1e-7
 _SAME = 10  # tolerances; values closer than that cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
 _MIN_BATCH, _MAX_BATCH = 32, 256
+_MOST_PIECES = 8  # that a pair of vertices is divided into at one time
+_MARGIN = 1.1  # for what is not known of the curve between them
 _LEAST_COST = 1e-4  # to begin with, besides 0
 _LEAST_COST_ENDLESS = 1e-2  # where some policy never ends: the bound at cost r grows with 1 / r
 _LARGEST_COST = 1e4  # where nohelp is not offered everywhere; 1 is enough where it is
@@ -33,7 +36,7 @@ class Frontier:
       success: [V] expected success, ascending.
       policy: [V, S] int8.
       gap: no policy's success is further than this above the curve; true also when stopped early.
-      complete: whether there are no further vertices, as far as 1e-9 of success, or a tenth of the
+      complete: whether there are no further vertices, as far as 1e-9 of success, or a fifth of the
         gap asked for, can tell.
     """
 
@@ -89,12 +92,14 @@ def frontier(
         search = _Search(problem, batch or _batch_size(problem), tolerance)
         least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
         costs = _first_costs(table, search.batch, least)
-        while True:
-            search.solve(costs)
-            costs = search.open_costs(max(gap - search.bound, gap / 2))
-            enough = max_vertices is not None and len(search.vertices) >= max_vertices
-            if costs.size == 0 or enough:
-                return search.result(max_vertices)
+        while costs.size:
+            for start in range(0, costs.size, search.batch):
+                search.solve(costs[start : start + search.batch])
+            if max_vertices is not None and len(search.vertices) >= max_vertices:
+                break
+            most = search.batch if gap == 0 or max_vertices is not None else None
+            costs = search.open_costs(max(gap - search.bound, gap / 2), most)
+        return search.result(max_vertices)
 
 
 def _first_costs(table: TransitionTable, num_costs: int, least: float) -> np.ndarray:
@@ -130,7 +135,8 @@ class _Search:
         self.bound = 0.0
         self._closed: dict[tuple[float, float], float] = {}  # neighbours, and the gap between them
         self._lost = 0.0  # of success, by taking vertices for the same
-        self._asked: list[tuple[_Vertex, _Vertex]] = []  # the pairs whose slopes are solved next
+        self._asked: dict[float, tuple[_Vertex, _Vertex]] = {}  # pairs by slopes to be solved
+        self._divided: set[tuple[float, float]] = set()  # pairs whose costs were divided evenly
         self._known: Known | None = None  # what was solved, to begin at
         self._spent: solver.Block | None = None  # the last block
 
@@ -159,8 +165,11 @@ class _Search:
         self._merge(fresh)
 
     def _close_tried(self, fresh: list[_Vertex]) -> None:
-        for (low, high), vertex in zip(self._asked, fresh, strict=False):
-            r = _slope(low, high)
+        for vertex in fresh:
+            r = vertex.least_cost
+            if r not in self._asked:
+                continue
+            low, high = self._asked.pop(r)
             above = vertex.success - r * vertex.usage - (low.success - r * low.usage)
             if above <= self.same:
                 self._closed[low.usage, high.usage] = max(above, 0.0)
@@ -187,11 +196,31 @@ class _Search:
             if (pair[0].usage, pair[1].usage) not in self._closed
         ]
 
-    def open_costs(self, gap: float) -> np.ndarray:
-        """The slopes of the open pairs of largest gap, at most a batch of them."""
-        pairs = sorted(self._pairs(), key=lambda pair: -_pair_gap(*pair))
-        self._asked = [pair for pair in pairs if _pair_gap(*pair) > gap][: self.batch]
-        return np.array([_slope(*pair) for pair in self._asked])
+    def open_costs(self, gap: float, most: int | None) -> np.ndarray:
+        """The costs that are to be solved next, ascending, so that like costs are solved together.
+
+        A pair is split where both ends give the same, at its slope: that divides its gap by four or
+        closes it. Where few parts would do, a quarter of the gap asked for would be more than is
+        needed: then its costs are divided evenly, once, and all gaps come out just small enough.
+
+        Args:
+          gap: that pairs may have.
+          most: pairs are split at most, those of the largest gaps; None splits them all.
+        """
+        pairs = sorted(self._pairs(), key=lambda pair: -_pair_gap(*pair))[:most]
+        self._asked, costs = {}, []
+        for low, high in pairs:
+            if (left := _pair_gap(low, high)) <= gap:
+                break
+            number, between = _pieces(left, gap), (low.usage, high.usage)
+            if number == 2 or most is not None or between in self._divided:
+                costs.append(_slope(low, high))
+                self._asked[costs[-1]] = low, high
+            else:
+                self._divided.add(between)
+                costs += np.linspace(high.most_cost, low.least_cost, number + 1)[1:-1].tolist()
+        full = len(costs) // self.batch * self.batch  # what is left over waits for others
+        return np.sort(costs[: full or None])
 
     def result(self, max_vertices: int | None) -> Frontier:
         vertices = self.vertices
@@ -214,6 +243,13 @@ class _Search:
             gap=left + dropped + self.bound,
             complete=complete,
         )
+
+
+def _pieces(gap: float, wanted: float) -> int:
+    """Parts of a pair's costs whose gaps are small enough, as these fall as the square; 2 if that
+    is too many to be foretold."""
+    number = math.ceil(_MARGIN * math.sqrt(gap / wanted)) if wanted > 0 else 0
+    return number if 2 < number <= _MOST_PIECES else 2
 
 
 def _slope(low: _Vertex, high: _Vertex) -> float:

@@ -21,34 +21,29 @@ class Known:
 
     Attributes:
       costs: [P, K].
-      value: [F, P] V.
-      usage: [K, F, P].
+      value: P arrays [F], V; apart, so that more of them cost no copy of these.
+      usage: P arrays [K, F].
     """
 
     costs: np.ndarray
-    value: np.ndarray
-    usage: np.ndarray
+    value: tuple[np.ndarray, ...]
+    usage: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, problem: Problem, block: Block, columns: Sequence[int]) -> "Known":
         """The policies of some columns of a block."""
         feedback, columns = np.asarray(problem.backups.feedback), np.asarray(columns)
         at = np.ix_(feedback, columns)
-        return cls(
-            block.costs[columns],
-            np.asarray(block.value)[at],
-            np.stack([np.asarray(m)[at] for m in block.usage]),
-        )
+        value = np.asarray(block.value)[at].T.copy()  # [P, F]
+        usage = np.stack([np.asarray(m)[at].T for m in block.usage], axis=1)  # [P, K, F]
+        return cls(block.costs[columns], tuple(value), tuple(usage))
 
     def and_others(self, others: "Known") -> "Known":
-        """Both, if that is not too much to keep; else these."""
-        if (self.value.size + others.value.size) * (1 + len(self.usage)) > _MAX_ELEMENTS:
+        """Both, if that is not too much to keep; else these alone."""
+        value, usage = self.value + others.value, self.usage + others.usage
+        if len(value) * (value[0].size + usage[0].size) > _MAX_ELEMENTS:
             return self
-        return Known(
-            np.concatenate([self.costs, others.costs]),
-            np.concatenate([self.value, others.value], axis=1),
-            np.concatenate([self.usage, others.usage], axis=2),
-        )
+        return Known(np.concatenate([self.costs, others.costs]), value, usage)
 
     def start(self, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V and minus the total usage [F, R] of the policies priced at costs [R, K].
@@ -72,6 +67,7 @@ class Known:
         return order[:, 0], order[:, min(1, order.shape[1] - 1)]
 
     def _priced(self, columns: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        used = self.usage[:, :, columns]  # [K, F, R]
+        value = np.stack([self.value[i] for i in columns], axis=-1)  # [F, R]
+        used = np.stack([self.usage[i] for i in columns], axis=-1)  # [K, F, R]
         shift = self.costs[columns] - costs  # [R, K]
-        return self.value[:, columns] + np.einsum("rk,kfr->fr", shift, used), -used.sum(axis=0)
+        return value + np.einsum("rk,kfr->fr", shift, used), -used.sum(axis=0)

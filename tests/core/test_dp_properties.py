@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from core import dp
 from core.transitions import TransitionTable
+from experiments import instances
 from tests.core.thin import load
 from tests.oracles import dense, lp, tables
 from tests.oracles.problem import Problem
@@ -266,3 +267,19 @@ def test_frontier_and_plans_of_any_thin_table(table, discount):
         np.testing.assert_allclose(plan.expected_success, expected, atol=1e-6)
         assert plan.expected_usage[0] <= budget + 1e-8
         assert expected <= plan.upper_bound + 1e-8
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("num_states", [300, 1500])
+def test_a_frontier_is_no_further_from_the_complete_one_than_it_says(num_states, gap):
+    """With few vertices, where costs divided evenly find none, and with many."""
+    instance = instances.layered(num_states, seed=1)
+    table = TransitionTable.from_arrays(**instance.table_arguments())
+    whole = dp.frontier(table, discount=instance.discount)
+    some = dp.frontier(table, discount=instance.discount, gap=gap)
+    below = whole.success - np.interp(whole.usage, some.usage, some.success)
+    assert whole.complete and some.gap <= gap and below.max() <= some.gap
+    assert some.usage.size <= whole.usage.size
+    few = dp.frontier(table, discount=instance.discount, max_vertices=20)
+    below = whole.success - np.interp(whole.usage, few.usage, few.success)
+    assert few.usage.size == 20 and few.gap < 0.05 and below.max() <= few.gap
