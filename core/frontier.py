@@ -205,15 +205,18 @@ class _Search:
 
         Args:
           gap: that pairs may have.
-          most: pairs are split at most, those of the largest gaps; None splits them all.
+          most: pairs are split at most, those of the largest gaps, each at its slope; None splits
+            them all, for a gap above 0.
         """
         pairs = sorted(self._pairs(), key=lambda pair: -_pair_gap(*pair))[:most]
         self._asked, costs = {}, []
         for low, high in pairs:
             if (left := _pair_gap(low, high)) <= gap:
                 break
-            number, between = _pieces(left, gap), (low.usage, high.usage)
-            if number == 2 or most is not None or between in self._divided:
+            between = low.usage, high.usage
+            chord = most is not None or between in self._divided
+            number = 2 if chord else _pieces(left, gap)
+            if number == 2:
                 costs.append(_slope(low, high))
                 self._asked[costs[-1]] = low, high
             else:
@@ -248,7 +251,7 @@ class _Search:
 def _pieces(gap: float, wanted: float) -> int:
     """Parts of a pair's costs whose gaps are small enough, as these fall as the square; 2 if that
     is too many to be foretold."""
-    number = math.ceil(_MARGIN * math.sqrt(gap / wanted)) if wanted > 0 else 0
+    number = math.ceil(_MARGIN * math.sqrt(gap / wanted))
     return number if 2 < number <= _MOST_PIECES else 2
 
 

@@ -223,7 +223,7 @@ class Contest:
                 yield made
 
         def ahead(asked: Sequence[tuple[Episode, State]]) -> None:
-            judged = [
+            judged = [  # a task that is played alone, or again with help, asks nobody
                 (waiting[episode.name], state)
                 for episode, state in asked
                 if not isinstance(episode.helper, Always | Never)
@@ -260,7 +260,7 @@ class Contest:
     def _spl(self, task: str, last: Any) -> tuple[float | None, float | None]:
         if not isinstance(self._world, SifWorld):
             return None, None
-        found = spl(self._world.reset(task).task, last.outcome, last.measures)
+        found = spl(self._remembered.reset(task).task, last.outcome, last.measures)
         return found.low_level_steps, found.actions
 
 

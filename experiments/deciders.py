@@ -31,10 +31,6 @@ class _Reader(NamedTuple):
     model: TextReader
     style: str
 
-    @property
-    def replies(self) -> bool:
-        return self.style.endswith(REPLY)
-
 
 class Deciders:
     """The helpers of conditions; what is loaded is loaded once."""
@@ -103,15 +99,12 @@ class Deciders:
             for reader in self._readers_of(condition, dial is not None and dial.either):
                 if state.key not in self._met[reader]:
                     fresh.setdefault(reader, {})[state.key] = state
-        replied = {key: one for reader, some in fresh.items() if reader.replies
-                   for key, one in some.items()}  # fmt: skip
-        if replied:
-            self._proposals.read(list(replied.values()))
-        for reader, states in fresh.items():
-            some = list(states.values())
-            some = self._proposals.read(some) if reader.replies else some
-            reader.model([one.text(reader.style) for one in some])
-            self._met[reader] |= states.keys()
+        for reader, by_key in fresh.items():
+            states = list(by_key.values())
+            if reader.style.endswith(REPLY):
+                states = self._proposals.read(states)
+            reader.model([one.text(reader.style) for one in states])
+            self._met[reader] |= by_key.keys()
 
     def whole_task(self, condition: Condition, dial: Dial, seed: int) -> Helper:
         """The help for a whole task, drawn for it."""

@@ -8,7 +8,8 @@ of calls are set on validation tasks first; test tasks are not looked at for tha
 does on validation tasks is what is expected of it. `--forecast` is a folder of rollouts of such
 tasks: from its table alone, without playing, it is foretold what each condition does.
 `--known` names folders in which the base actor's replies are to be found.
-Writes OUT/episodes.jsonl, a line an episode, and OUT/evaluation.json; prints a table.
+Writes OUT/episodes.jsonl, a line an episode, and OUT/evaluation.json; prints a table. What was
+found on validation tasks is in OUT/matches.json, all that was tried there in OUT/tries.json.
 
 The same command goes on where it was stopped. Deterministic conditions are played once a task, the
 others once a seed.

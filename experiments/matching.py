@@ -9,6 +9,7 @@ states at one time then, and are the faster for it.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from adapters.protocols import State
 from experiments.conditions import Condition, Dial
 from experiments.contest import Contest, Job, Result
 from experiments.progress import Progress
@@ -203,18 +205,18 @@ class Matcher:
         return Matched(dial, tuple(usage), success, tuple(between[1:]), between[0])
 
     def _margins(self, condition: Condition, either: bool) -> np.ndarray | None:
-        """[N] of the states that are met without help and with all of it; None where chance asks.
-
-        They are judged at one time, as a model has it fast.
-        """
+        """[N] of the `_states`, judged at one time, which is fast; None where chance asks."""
         if condition.method == "random":
             return None
         helper = self._contest.deciders.judge(condition, either)
+        return np.asarray(helper.margins(self._states), float).max(axis=1)
+
+    @functools.cached_property
+    def _states(self) -> list[State]:
+        """Those that are met without help and with all of it."""
         ends = [Condition("never", "")]
         ends += [Condition("always", str(k), help=k + 1) for k in range(self._contest.num_helps)]
-        jobs = [Job(end, None, task) for end in ends for task in self._tasks]
-        states = self._contest.states(jobs)
-        return np.asarray(helper.margins(states), float).max(axis=1)
+        return self._contest.states([Job(end, None, task) for end in ends for task in self._tasks])
 
 
 def _candidates(margins: np.ndarray | None, rise: float) -> np.ndarray:

@@ -173,7 +173,15 @@ class Bracket(NamedTuple):
 def bracket(
     usage_of: Callable[[list[int]], ArrayLike], number: int, planned: float, **how: Any
 ) -> Bracket:
-    """What `bracketing` finds, where `usage_of` says the usage [Q] at places [Q]."""
+    """What `bracketing` finds.
+
+    Args:
+      usage_of: places in the row [Q] -> expected usage there [Q].
+      number, planned, **how: as there.
+
+    Raises:
+      ValueError: as there.
+    """
     search = bracketing(number, planned, **how)
     usages = None
     while True:
