@@ -12,6 +12,7 @@ from core.tangents import Known
 
 # Of each solution's value: a share of the gap asked for, within these limits.
 _TOLERANCE, _SHARE, _MOST = 1e-10, 2e-2, 1e-7
+_MOST_USAGE = 1e-6  # of the usage: the gap asked for, up to this
 _SAME = 10  # tolerances; values closer than that cannot be told apart
 _BATCH_ELEMENTS = 2**18  # nodes x costs of a batch, unless that is fewer than _MIN_BATCH costs
 _MIN_BATCH, _MAX_BATCH = 32, 256
@@ -32,8 +33,9 @@ class Frontier:
     Attributes:
       cost: [V] r below which vertex v is better than the one before it, the slope between them;
         inf for the first. Vertex v is optimal for costs from cost[v + 1] to cost[v].
-      usage: [V] expected calls an episode, ascending.
-      success: [V] expected success, ascending.
+      usage: [V] expected calls an episode, ascending; of the policy to within the gap asked for, or
+        1e-6 if that is less.
+      success: [V] expected success, ascending; to within cost times that.
       policy: [V, S] int8.
       gap: no policy's success is further than this above the curve; true also when stopped early.
       complete: whether there are no further vertices, as far as 1e-9 of success, or a fifth of the
@@ -88,8 +90,7 @@ def frontier(
     dtype, context = solver.precision(None)
     with context:
         problem = solver.prepare(table, discount, dtype)
-        tolerance = max(_TOLERANCE, min(_SHARE * gap, _MOST))
-        search = _Search(problem, batch or _batch_size(problem), tolerance)
+        search = _Search(problem, batch or _batch_size(problem), gap)
         least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
         costs = _first_costs(table, search.batch, least)
         while costs.size:
@@ -128,9 +129,12 @@ class _Vertex:
 class _Search:
     """Vertices found so far, by usage, and the pairs that are proven neighbours."""
 
-    def __init__(self, problem: solver.Problem, batch: int, tolerance: float):
+    def __init__(self, problem: solver.Problem, batch: int, gap: float):
         self.problem, self.batch = problem, batch
-        self.tolerance, self.same = tolerance, _SAME * tolerance
+        self.tolerance = max(_TOLERANCE, min(_SHARE * gap, _MOST))
+        # Points off by that lie on the same tangents, so the gap stays true.
+        self.usage_tolerance = max(self.tolerance, min(gap, _MOST_USAGE))
+        self.same = _SAME * self.tolerance
         self.vertices: list[_Vertex] = []
         self.bound = 0.0
         self._closed: dict[tuple[float, float], float] = {}  # neighbours, and the gap between them
@@ -147,6 +151,7 @@ class _Search:
             self.problem,
             padded,
             tolerance=self.tolerance,
+            usage_tolerance=self.usage_tolerance,
             start=None if self._known is None else self._known.start(padded),
             spent=self._spent,
         )

@@ -131,6 +131,7 @@ def solve(
     costs: np.ndarray,
     *,
     tolerance: float,
+    usage_tolerance: float | None = None,
     max_sweeps: int = _MAX_SWEEPS,
     start: tuple[jax.Array, jax.Array] | None = None,
     devices: tuple[jax.Device, ...] | None = None,
@@ -146,6 +147,7 @@ def solve(
       problem: the table.
       costs: [R, K].
       tolerance: for the bound.
+      usage_tolerance: for the usage, where it may be less exact than V; None is `tolerance`.
       max_sweeps: sweeps at most for V, and for usage.
       start: V and minus the total usage of the feedback nodes, [F, R], to begin at; zeros if None.
       devices: to split the costs over, R a multiple of their number.
@@ -170,6 +172,7 @@ def solve(
     ones, no_gain, gain = np.ones(prices.shape, dtype), dtype.type(0), dtype.type(1)
     proven = np.isfinite(problem.steps)
     target = tolerance / (_ROOM * (problem.steps if proven else _FIRST_GUESS))
+    slack = 1.0 if usage_tolerance is None else usage_tolerance / tolerance
     iterations = np.zeros(len(costs), np.int32)
 
     memory = [] if spent is None else [spent.value, spent.success, *spent.usage]
@@ -197,7 +200,7 @@ def solve(
         reached = maximize(value_start, offered, gain, prices, target / _TIE, left)
         value = reached.values
         tied = rules.greedy(backups, value, offered, gain, prices, dtype.type(target))
-        negative = maximize(usage_start, tied, no_gain, ones, target, max_sweeps).values
+        negative = maximize(usage_start, tied, no_gain, ones, slack * target, max_sweeps).values
         fewest = rules.greedy(backups, negative, tied, no_gain, ones, dtype.type(0))
         policy = rules.first_action(fewest)
         iterations += np.asarray(reached.iterations)
@@ -220,7 +223,7 @@ def solve(
     def follow(gain_weight, prices):
         chosen = rules.only_action(policy, backups.offered)
         begin = jax.device_put(zeros, place)
-        return maximize(begin, chosen, gain_weight, prices, target, max_sweeps).values
+        return maximize(begin, chosen, gain_weight, prices, slack * target, max_sweeps).values
 
     usage = []  # of each help but the last, to which the rest of the total belongs
     for k in range(len(prices) - 1):

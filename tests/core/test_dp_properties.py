@@ -280,6 +280,10 @@ def test_a_frontier_is_no_further_from_the_complete_one_than_it_says(num_states,
     below = whole.success - np.interp(whole.usage, some.usage, some.success)
     assert whole.complete and some.gap <= gap and below.max() <= some.gap
     assert some.usage.size <= whole.usage.size
+    found = dp.evaluate(table, some.policy[::9].T, discount=instance.discount)
+    off = max(1e-8, min(gap, 1e-6))
+    np.testing.assert_allclose(found.expected_usage[:, 0], some.usage[::9], atol=off, rtol=0)
+    np.testing.assert_allclose(found.expected_success, some.success[::9], atol=off, rtol=0)
     few = dp.frontier(table, discount=instance.discount, max_vertices=20)
     below = whole.success - np.interp(whole.usage, few.usage, few.success)
     assert few.usage.size == 20 and few.gap < 0.05 and below.max() <= few.gap
