@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 
 class Reliability(NamedTuple):
@@ -167,7 +167,7 @@ def reliability(
     if equal_width:
         place = np.minimum((p * bins).astype(int), bins - 1)
     else:
-        place = ((stats.rankdata(p, "min") - 1) * bins // len(p)).astype(int)
+        place = np.searchsorted(np.sort(p), p) * bins // len(p)
     count = np.bincount(place, minlength=bins)
     used = count > 0
     count = count[used]

@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class Tokenizer:
         if not has_tokenizer(folder):
             raise FileNotFoundError(f"{folder}: holds no tokenizer")
         try:
-            hf = _auto_tokenizer().from_pretrained(os.fspath(folder), local_files_only=True)
+            hf = _loader(folder).from_pretrained(os.fspath(folder), local_files_only=True)
         except Exception as error:  # the Rust library raises plain Exceptions
             raise ValueError(f"{folder}: not a tokenizer that can be read: {error}") from error
         if not hf.is_fast:
@@ -240,9 +241,13 @@ def _sentencepiece_bytes(token: str) -> bytes:
     return token.replace("\u2581", " ").encode()
 
 
-def _auto_tokenizer() -> type:
-    """`transformers.AutoTokenizer`; the import takes seconds. Its notice that PyTorch is missing is
-    left out: no tokenizer needs it."""
+def _loader(folder: str | os.PathLike) -> type:
+    """The class of `transformers` that loads the folder's tokenizer.
+
+    The plain one is taken directly where the folder names it, as Llama 3's and ours do:
+    `AutoTokenizer` would load the same, in seconds, for it imports PyTorch where that is installed.
+    The notice that PyTorch is missing is left out: no tokenizer needs it.
+    """
 
     def is_other(record: logging.LogRecord) -> bool:
         return "PyTorch was not found" not in record.getMessage()
@@ -250,7 +255,26 @@ def _auto_tokenizer() -> type:
     logger = logging.getLogger("transformers")
     logger.addFilter(is_other)
     try:
+        if _is_plain(folder):
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast
         from transformers import AutoTokenizer
+
+        return AutoTokenizer
     finally:
         logger.removeFilter(is_other)
-    return AutoTokenizer
+
+
+def _is_plain(folder: str | os.PathLike) -> bool:
+    """Whether the tokenizer is all in tokenizer.json, and needs no class of its own."""
+    try:
+        values = json.loads(pathlib.Path(folder, "tokenizer_config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(values, dict)
+        and values.get("tokenizer_class") == "PreTrainedTokenizerFast"
+        and "auto_map" not in values
+        and pathlib.Path(folder, "tokenizer.json").exists()
+    )

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from models.model_folder import check_tokenizer
 from models.tokenizer import BEGIN, END, PAD, Tokenizer, train
@@ -115,6 +116,9 @@ def test_a_llama_config_beside_it_changes_nothing(folder, tokenizer, tmp_path):
     loaded = Tokenizer.load(tmp_path)
     assert loaded.encode(CORPUS[:9]) == tokenizer.encode(CORPUS[:9])
     assert loaded.token_bytes == tokenizer.token_bytes
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(loaded.hf) is type(theirs) and str(loaded.hf) == str(theirs)
+    assert loaded.encode(CORPUS[:9]) == theirs(CORPUS[:9])["input_ids"]
 
 
 def test_training_is_deterministic(folder, tmp_path):
