@@ -159,7 +159,7 @@ def _config(job: Job) -> dict[str, Any]:
         "tasks": {kind: dict(number) for kind, number in job.scale.tasks.items()},
         "repetitions": dict(job.scale.repetitions),
         "val_tasks": job.scale.val_tasks,
-        "test_tasks": job.scale.test_tasks,
+        "test_tasks": dict(job.scale.test_tasks),
         "search_tasks": job.scale.search_tasks,
         "seeds": job.scale.seeds,
         "budgets": list(job.scale.budgets),
@@ -198,7 +198,7 @@ def _env(out: pathlib.Path) -> dict[str, str]:
     key = hashlib.sha256(json.dumps(environment()).encode()).hexdigest()[:16]
     return {
         "JAX_COMPILATION_CACHE_DIR": str(out / ".cache" / key),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TRANSFORMERS_VERBOSITY": "error",
     }
 
