@@ -22,7 +22,7 @@ from adapters.protocols import State
 from experiments.conditions import Condition, Dial
 from experiments.contest import Contest, Job, Result
 from experiments.progress import Progress
-from experiments.statistics import by_task, interval, resampled
+from experiments.statistics import by_task, interval, resampled, share_interval
 from models.atomic_file import write_bytes
 from models.thresholds import bracketing
 
@@ -201,8 +201,10 @@ class Matcher:
         success, *usage = (total.sum(axis=0) / size.sum()).tolist()
         if len(self._tasks) < 2:
             return Matched(dial, tuple(usage), success)
-        between = [tuple(one) for one in interval(resampled(total, size)).tolist()]
-        return Matched(dial, tuple(usage), success, tuple(between[1:]), between[0])
+        draws = resampled(total, size)
+        likely = share_interval(draws[:, 0], len(self._tasks)).tolist()
+        between = [tuple(one) for one in interval(draws[:, 1:]).tolist()]
+        return Matched(dial, tuple(usage), success, tuple(between), tuple(likely))
 
     def _margins(self, condition: Condition, either: bool) -> np.ndarray | None:
         """[N] of the `_states`, judged at one time, which is fast; None where chance asks."""

@@ -49,6 +49,21 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> np.ndarray:
     return np.moveaxis(np.percentile(draws, [tail, 100 - tail], axis=0), 0, -1)
 
 
+def share_interval(draws: np.ndarray, num_tasks: int, level: float = LEVEL) -> np.ndarray:
+    """[2] as `interval`, of a share with draws [B].
+
+    No resample of tasks that all failed has a success in it, nor the other way round: then the
+    interval is that of Clopper and Pearson (1934) for the tasks.
+    """
+    low, high = interval(draws, level)
+    room = 1 - ((1 - level) / 2) ** (1 / num_tasks)
+    if high <= 0:
+        high = room
+    elif low >= 1:
+        low = 1 - room
+    return np.array([low, high])
+
+
 def weighted_means(
     values: np.ndarray, weight: np.ndarray, task: np.ndarray, *, seed: int = 0
 ) -> np.ndarray | None:

@@ -30,7 +30,7 @@ import numpy as np
 
 from experiments.conditions import Condition
 from experiments.contest import CAUSES, Result
-from experiments.statistics import by_task, interval, resampled
+from experiments.statistics import by_task, interval, resampled, share_interval
 
 _FIGURES = ("success", "length", "invalid")  # besides these usage, and SPL where it is known
 
@@ -61,6 +61,8 @@ class Summary:
         results = self._results[name]
         means, draws = self._of(name)
         between = None if draws is None else interval(draws).tolist()
+        if between:
+            between[0] = share_interval(draws[:, 0], len(self._tasks)).tolist()
         num_figures = len(_FIGURES)
         has_spl = results[0].spl is not None
         spl = [None] * 4

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from adapters.step import Step
-from experiments.statistics import by_task, interval, resampled
+from experiments.statistics import by_task, resampled, share_interval
 from models import thresholds
 
 _CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
@@ -167,5 +167,6 @@ def _share(
         return {name: None, f"{name}_ci": None}
     rows = [(t, (float(a), float(b))) for t, a, b in zip(tasks, part, whole, strict=True)]
     draws = resampled(*by_task(tasks, rows))
-    low_high = interval(draws[:, 0] / np.maximum(draws[:, 1], 1e-9)).tolist()
+    shares = draws[:, 0] / np.maximum(draws[:, 1], 1e-9)
+    low_high = share_interval(shares, int(whole.sum())).tolist()
     return {name: value, f"{name}_ci": low_high}

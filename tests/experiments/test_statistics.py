@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.statistics import by_task, interval, resampled, weighted_means
+from experiments.statistics import (
+    by_task,
+    interval,
+    resampled,
+    share_interval,
+    weighted_means,
+)
 
 MANY = 20_000
 
@@ -58,6 +64,19 @@ def test_episodes_of_a_task_are_drawn_together():
 def test_figures_that_never_vary_have_no_width():
     draws = resampled(np.full((9, 2), 3.0), np.full(9, 2))
     np.testing.assert_array_equal(interval(draws), [[1.5, 1.5], [1.5, 1.5]])
+
+
+@pytest.mark.parametrize("num_tasks", [2, 7, 200])
+@pytest.mark.parametrize("won", [0, 1])
+def test_a_share_of_nothing_or_all_has_the_exact_interval_of_its_tasks(num_tasks, won):
+    draws = resampled(np.full(num_tasks, won), np.ones(num_tasks))
+    theirs = stats.binomtest(won * num_tasks, num_tasks).proportion_ci(method="exact")
+    np.testing.assert_allclose(share_interval(draws, num_tasks), theirs, atol=1e-12)
+
+
+def test_any_other_share_has_that_of_its_draws(outcomes):
+    draws = resampled(outcomes[0], np.ones(60))
+    np.testing.assert_array_equal(share_interval(draws, 60), interval(draws))
 
 
 def test_weights_of_starts_count_within_their_task():
