@@ -321,7 +321,7 @@ class _Pair:
         out, conditions = self._at(f"evaluation-{split}"), self._at("conditions")
         number = self._scale.train_tasks
         if split == "test":
-            number = self._scale.search_tasks if self._searches else self._scale.test_tasks
+            number = self._scale.search_tasks if self._searches else self._test_tasks()
             number = self._scale.whole_tasks if self._intervention == ORACLE else number
         flags = [
             f"--type={self._kind}",
@@ -365,7 +365,7 @@ class _Pair:
         out = self._at("examined")
         flags = (
             f"--type={self._kind}",
-            f"--tasks={self._scale.test_tasks}",
+            f"--tasks={self._test_tasks()}",
             f"--val_tasks={self._val_tasks()}",
             f"--label={self._intervention}",
             f"--prm={{out}}/{self._at('prm')},{{out}}/{self._at(PRM_STATE)}",
@@ -381,6 +381,9 @@ class _Pair:
     def _stored(self) -> str:
         """Hidden states of the rollouts' texts, which the plan computes: of one decoder."""
         return f"{self._at('plan')}/hidden.safetensors"
+
+    def _test_tasks(self) -> int:
+        return self._scale.test_tasks[self._kind]
 
     def _val_tasks(self) -> int:
         return self._scale.search_val_tasks if self._searches else self._scale.val_tasks

@@ -14,7 +14,8 @@ class Scale:
       tasks: training tasks, by type and intervention; what is not there is not played.
       repetitions: of those with a stronger model, by type; if a type is missing, as many as
         `collect` plays. Those with search are played once.
-      val_tasks, test_tasks: of each.
+      val_tasks: of each type.
+      test_tasks: by type.
       forecast_tasks: of validation, played with help at random: the tables of forecasts.
       search_tasks, search_val_tasks: test and validation tasks where search takes part: it is dear.
       train_tasks: of those evaluated for Table 4.
@@ -25,7 +26,7 @@ class Scale:
       curve: more points of the curve of asking at random.
       all_settings: variants at each setting, not at r mid alone.
       tune: of process reward models.
-      tokens: of those that read replies, by type.
+      tokens: of each decoder of those that read replies, by type.
       members: decoders of these, by type; if a type is missing, one. With search they are those of
         the stronger model's.
       less_tokens: of those that read states alone, or actions.
@@ -37,7 +38,7 @@ class Scale:
     tasks: Mapping[str, Mapping[str, int]]
     repetitions: Mapping[str, int]
     val_tasks: int
-    test_tasks: int
+    test_tasks: Mapping[str, int]
     forecast_tasks: int
     search_tasks: int
     search_val_tasks: int
@@ -64,7 +65,7 @@ SCALES = {
         tasks={"s_obj": {"stronger": 60}},
         repetitions={},
         val_tasks=20,
-        test_tasks=30,
+        test_tasks={"s_obj": 30},
         forecast_tasks=20,
         search_tasks=30,
         search_val_tasks=20,
@@ -90,7 +91,7 @@ SCALES = {
         },
         repetitions={"pnp": 1},
         val_tasks=200,
-        test_tasks=200,
+        test_tasks={"s_obj": 300, "pnp": 200, "s_hum": 200},
         forecast_tasks=60,
         search_tasks=40,
         search_val_tasks=40,
@@ -103,8 +104,8 @@ SCALES = {
         all_settings=False,
         tune="full",
         tune_helper="head",
-        tokens={"s_obj": 800_000, "pnp": 600_000, "s_hum": 300_000},
-        members={"s_obj": 3},
+        tokens={"s_obj": 800_000, "pnp": 400_000, "s_hum": 300_000},
+        members={"s_obj": 3, "pnp": 3},
         less_tokens=300_000,
         backbone=("--tasks=300", "--steps=300", "--width=96", "--depth=3", "--played=0"),
     ),
@@ -116,7 +117,7 @@ SCALES = {
         },
         repetitions={},
         val_tasks=200,
-        test_tasks=200,
+        test_tasks=dict.fromkeys(("s_obj", "pnp", "s_hum"), 200),
         forecast_tasks=200,
         search_tasks=200,
         search_val_tasks=200,
