@@ -160,12 +160,18 @@ def _config(job: Job) -> dict[str, Any]:
         "repetitions": dict(job.scale.repetitions),
         "val_tasks": job.scale.val_tasks,
         "test_tasks": dict(job.scale.test_tasks),
+        "forecast_tasks": job.scale.forecast_tasks,
         "search_tasks": job.scale.search_tasks,
+        "search_val_tasks": job.scale.search_val_tasks,
+        "train_tasks": job.scale.train_tasks,
+        "whole_tasks": job.scale.whole_tasks,
         "seeds": job.scale.seeds,
         "budgets": list(job.scale.budgets),
+        "variants": list(job.scale.variants),
         "tune": job.scale.tune,
         "tokens": dict(job.scale.tokens),
         "members": dict(job.scale.members),
+        "less_tokens": job.scale.less_tokens,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.main_job.scales import Scale
-from experiments.main_job.suite import MAIN, SETTINGS, STATE_ALONE
+from experiments.main_job.suite import COST, MAIN, STATE_ALONE
 from experiments.stages import Stage
 
 ORACLE = "oracle"  # a help that nothing is learnt for: for Table 5
@@ -209,10 +209,17 @@ class _Pair:
         )
 
     def _plan(
-        self, name: str, strength: float = PRIOR, rule: str = "exact", reply: bool = True
+        self,
+        name: str,
+        strength: float = PRIOR,
+        rule: str = "exact",
+        reply: bool = True,
+        cost: float | None = None,
     ) -> Stage:
+        """A plan and labels, along the frontier or at one cost besides those of the budgets."""
         out = self._at(name)
-        budgets, costs = [f"{b:g}" for b in self._scale.budgets], []
+        budgets = [f"{b:g}" for b in self._scale.budgets]
+        costs = [] if cost is None else [f"{cost:g}"]
         if self._intervention == "both":
             budgets, costs = (
                 ["/".join(f"{x:g}" for x in pair) for pair in pairs]
@@ -261,7 +268,7 @@ class _Pair:
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
     def _variant(self, variant: str) -> list[Stage]:
-        name, _, setting = variant.partition("@")
+        name = variant
         if name == "paper_rule":
             return [self._plan("plan-paper", rule="paper"), self._helper(name, "plan-paper")]
         if name == STATE_ALONE:
@@ -272,9 +279,8 @@ class _Pair:
             strength = float(name.removeprefix("prior_"))
             return [self._plan(plan, strength=strength), self._helper(name, plan)]
         if name == "one_cost":
-            place = SETTINGS.index(setting)
-            cost = f"{{{self._at('plan')}/plan.json#/plans/{place}/cost}}"
-            return [self._helper(name, "plan", cost=cost)]
+            plan = "plan-one_cost"
+            return [self._plan(plan, cost=COST), self._helper(name, plan, cost=f"{COST:g}")]
         return [self._helper(name, "plan", target=name)]
 
     def _suite(self, split: str, helpers: Mapping[str, str]) -> Stage:

@@ -143,9 +143,8 @@ def _targets(found: Mapping[str, Any]) -> Safe:
         Column("verdict"),
     ]
     caption = "S_obj, a stronger model, unseen test tasks, where not said otherwise."
-    notes = [page.paragraph(note) for note in found["config"].get("notes", [])]
     table = page.table(caption, columns, rows)
-    return page.section("targets", "What was to be reached", [table, *notes])
+    return page.section("targets", "What was to be reached", [table])
 
 
 def _equal_usage(found: Mapping[str, Any]) -> Safe | None:
@@ -290,7 +289,6 @@ def _run(found: Mapping[str, Any]) -> Safe:
         (name, [value if isinstance(value, str) else json.dumps(value)])
         for group in ("environment", "config")
         for name, value in found[group].items()
-        if name != "notes"
     ]
     rows.append(("peak memory of one stage", [f"{found['peak_memory_mb']:,.0f} MiB"]))
     columns = [Column(""), Column("", text=True)]

@@ -58,7 +58,7 @@ class Scale:
     accelerator: bool = False
 
 
-_ALL = ("labels", "balanced", "trajectory", "advantage", "one_cost@r mid")
+_ALL = ("labels", "balanced", "trajectory", "advantage", "one_cost")
 _ALL += ("paper_rule", "state_alone", "prior_0.05", "prior_1", "prior_5")
 SCALES = {
     "smoke": Scale(

@@ -20,7 +20,7 @@ VARIANTS = {
     "balanced": (", labels balanced", "learns"),
     "trajectory": (", trajectory only", "learns"),
     "advantage": (", advantage regressed", "learns"),
-    "one_cost": (", one helper for this cost", "cost"),
+    "one_cost": (", trained for its cost alone", "cost"),
     "paper_rule": (", labels of the paper's rule", "rule"),
     STATE_ALONE: (", state alone read", "reads"),
     "prior_0.05": (", prior of strength 0.05", "prior"),
@@ -28,7 +28,7 @@ VARIANTS = {
     "prior_5": (", prior of strength 5", "prior"),
 }
 CAPS = (1, 2, 3)
-_COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
+COST = 0.25  # of a call, that a helper is told: of what was tried on validation tasks the best
 # Of the threshold with each call, likewise; under a cap that leaves room for all calls that pay.
 _RISING = {"rise": 0.1, "cap": 10}
 _PERHAPS_RISING = _RISING | {"rise": [0.0, 0.1]}  # as validation tasks say
@@ -214,14 +214,14 @@ def _variants(plan: Plan, helpers: Mapping[str, str], settings: Sequence[str]) -
     """Other helpers, each compared at the same usage with the method's, all thresholds constant."""
     found = []
     for variant, folder in helpers.items():
-        name, _, where = variant.partition("@")  # one that was trained for a setting
-        if name == MAIN:
+        if variant == MAIN:
             continue
-        added, table = VARIANTS[name]
-        for i in map(SETTINGS.index, [where] if where else settings):
+        added, table = VARIANTS[variant]
+        for i in map(SETTINGS.index, settings):
             setting = SETTINGS[i]
             at = dict(method="helper", folder=folder, series="helper" + added)
-            at |= dict(cost=_cost(plan, i)) if not where else {}
+            # One that was trained for a cost alone is not told it.
+            at |= dict(cost=_cost(plan, i)) if variant != "one_cost" else {}
             found.append(
                 at
                 | dict(
@@ -231,21 +231,20 @@ def _variants(plan: Plan, helpers: Mapping[str, str], settings: Sequence[str]) -
                     against=[f"helper {setting}{CONSTANT}"],
                 )
             )
-            if name in ("labels", "balanced", "trajectory") and setting == "r mid":
+            if variant in ("labels", "balanced", "trajectory") and setting == "r mid":
                 as_trained = dict(setting=f"{setting}{added}, as trained", threshold=0.0)
                 found.append(at | as_trained | dict(tables=[table], series=None, against=[]))
     return found
 
 
 def _capped(plan: Plan, folder: str) -> Conditions:
-    last = min(len(SETTINGS), len(plan["plans"])) - 1
     return [
         dict(
             method="helper",
-            setting=f"{SETTINGS[last]}, at most {cap} call{'s' if cap > 1 else ''}",
+            setting=f"at most {cap} call{'s' if cap > 1 else ''}",
             folder=folder,
-            cost=_cost(plan, last),
-            threshold=0.0,
+            cost=_cost(plan, 0),
+            match=cap / 2,
             cap=cap,
             tables=["cap"],
             against=[],
@@ -285,14 +284,14 @@ def _whole_tasks(prm: str | None) -> Conditions:
 
 
 def _cost(plan: Plan, i: int) -> list[float]:
-    """Of a plan of several helps; `_COST` for one. Within what a helper has learnt, which is from
+    """Of a plan of several helps; `COST` for one. Within what a helper has learnt, which is from
     the labels whose costs are all above 0.
 
     The table sees ahead: it pays much for one of few calls, and nothing once it has as many as it
     needs. To a helper, who does not, calls are worth about as much at every budget; how many there
     are is left to its threshold.
     """
-    wanted = [_COST] if len(plan["helps"]) == 1 else plan["plans"][i]["cost"]
+    wanted = [COST] if len(plan["helps"]) == 1 else plan["plans"][i]["cost"]
     learnt = [cost for row in plan["costs"] if min(row) > 0 for cost in row]
     low, high = min(learnt, default=0.0), max(learnt, default=math.inf)
     return [min(max(cost, low), high) for cost in wanted]

@@ -11,7 +11,7 @@ from adapters.step import Step
 from experiments.statistics import by_task, resampled, share_interval
 from models import thresholds
 
-_CALLS = 3  # that thresholds make at least, in the task that shows how they toggle
+_CHANGES = 2  # of who plays, at least, where thresholds are shown to toggle
 
 Episodes = Mapping[str, Sequence[Step]]  # by task
 Looked = Literal["all", "last two"]  # states that tell the base actor whether to stop
@@ -112,7 +112,7 @@ def examples(watched: Sequence[Watched], p: Mapping[str, float]) -> list[dict[st
     by_method = {one.method: one for one in watched}
 
     def toggles(by_prm: Sequence[Step], by_chance: Sequence[Step]) -> bool:
-        return not _won(by_prm) and _calls(by_prm) >= _CALLS and _won(by_chance)
+        return changes(by_prm) >= _CHANGES and not _won(by_prm) and _won(by_chance)
 
     def decides(alone: Sequence[Step], helped: Sequence[Step]) -> bool:
         return not _won(alone) and _won(helped) and _calls(helped) > 0
@@ -121,8 +121,8 @@ def examples(watched: Sequence[Watched], p: Mapping[str, float]) -> list[dict[st
         "toggling": (
             ("prm", "random"),
             toggles,
-            f"The first test task in which the threshold asks at least {_CALLS} times and fails, "
-            "and asking at random succeeds.",
+            f"The first test task in which who plays changes at least {_CHANGES} times by the "
+            "threshold, which fails, and asking at random succeeds.",
         ),
         "trajectory": (
             ("never", "helper"),

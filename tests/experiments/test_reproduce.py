@@ -106,7 +106,7 @@ def test_repetitions_and_tokens_are_those_of_the_type():
 def test_ensembles_are_those_of_the_type_that_reads_replies():
     arguments = {stage.name: stage.arguments for stage in job("small").stages()}
     having = {name for name, flags in arguments.items() if "--members=3" in flags}
-    assert having == {"prm-s_obj-stronger"}
+    assert having == {"prm-s_obj-stronger", "prm-pnp-stronger"}
 
 
 def test_without_somebody_who_samples_there_is_no_search():
@@ -129,9 +129,7 @@ def plan(num_helps=1):
     }
 
 
-HELPERS = {MAIN: "h", "one_cost@r mid": "one"} | {
-    name: name for name in VARIANTS if name != "one_cost"
-}
+HELPERS = {MAIN: "h"} | {name: name for name in VARIANTS}
 
 
 def test_conditions_are_those_that_evaluate_reads():
@@ -155,7 +153,8 @@ def test_conditions_are_those_that_evaluate_reads():
             assert one.match == f"helper {setting}"
             assert (one.source == "reads more") == name.endswith("read")
         assert f"helper {setting}, labels copied" in names
-    assert [one.cap for one in found if one.cap and not any(one.rises)] == [(1,), (2,), (3,)]
+    capped = [one for one in found if one.cap and not any(one.rises)]
+    assert [(one.cap, one.match) for one in capped] == [((1,), 0.5), ((2,), 1.0), ((3,), 1.5)]
     for setting in ("r high", "r mid", "r low"):
         (rising,) = [one for one in found if one.name == f"helper {setting}"]
         (constant,) = [one for one in found if one.name == f"helper {setting}, constant threshold"]
