@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.main_job.drawing import Draw, Theme, new_figure
 from experiments.main_job.results import calls, names, of
-from experiments.main_job.tables import CAUSES, METHODS, TASK_TYPES, name
+from experiments.main_job.tables import CAUSES, METHODS, TASK_TYPES, expected_interval, name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ _SERIES = (
     "random",
     "PRM threshold",
     "PRM threshold, replies read",
+    "PRM threshold, rising threshold, replies read",
     "helper, labels copied",
 )
 
@@ -61,7 +62,7 @@ def curve(
             _always(axes, ends["always"], theme, most)
         axes.set(xlabel="calls a task", ylabel="success, %", xlim=(-0.03 * most, 1.03 * most))
         axes.set_title(_title(task_type, rows), fontsize=10)
-        _legend(figure, 2)
+        _legend(figure, 1 if variants else 2)
         return figure
 
     return draw
@@ -73,11 +74,11 @@ def toggling(example: Mapping[str, Any]) -> Draw:
     def draw(theme: Theme) -> "Figure":
         figure, axes = new_figure(theme, 2.8)
         for i, run in enumerate(example["runs"]):
-            turns = [t for t, turn in enumerate(run["turns"]) if turn["p"] is not None]
-            p = [run["turns"][t]["p"] for t in turns]
+            shown = [(t, turn) for t, turn in enumerate(run["turns"], 1) if turn["p"] is not None]
+            turns, p = [t for t, _ in shown], [turn["p"] for _, turn in shown]
             label = f"{METHODS.get(run['method'], run['method'])}: {run['outcome']}"
             axes.plot(turns, p, color=theme.series[i], lw=1.4, label=label)
-            stars = [(t, p[j]) for j, t in enumerate(turns) if run["turns"][t]["help"]]
+            stars = [(t, turn["p"]) for t, turn in shown if turn["help"]]
             axes.plot(*zip(*stars, strict=True), "*", color=theme.series[i], ms=9) if stars else ()
             if turns:
                 mark = "o" if run["outcome"] == "success" else "x"
@@ -135,14 +136,14 @@ def gaps(rows: Sequence[Mapping[str, Any]]) -> Draw:
         for row in rows:
             expected, met = calls(row["expected_usage"]), calls(row["usage"])
             most = max(most, expected, met)
-            low_high = _total_interval(row)
-            bars = None if low_high is None else [[met - low_high[0]], [low_high[1] - met]]
+            across = _total_interval(expected_interval(row))
             c = names(rows, "task_type").index(row["task_type"])
             first = row is next(r for r in rows if r["task_type"] == row["task_type"])
             axes.errorbar(
-                expected + 0.03 * c,  # side by side
+                expected,
                 met,
-                yerr=bars,
+                xerr=_bars(expected, across),
+                yerr=_bars(met, _total_interval(row["usage_ci"])),
                 fmt=_MARKERS[c % 6],
                 color=theme.series[c % 6],
                 capsize=2,
@@ -206,11 +207,11 @@ def _series(
     """A method's curve with 95% intervals; it begins where nobody asks."""
     rows = sorted(rows, key=lambda row: calls(row["usage"]))
     x, y = [calls(row["usage"]) for row in rows], [100 * row["success"] for row in rows]
-    marker = _MARKERS[place % 6]
+    marker = _MARKERS[(place + place // 6) % 6]  # no colour twice with the same one
     known = [row for row in rows if row["success_ci"] is not None and row["usage_ci"] is not None]
     if known:
         low, high = zip(*(row["success_ci"] for row in known), strict=True)
-        across = [_total_interval(row) for row in known]
+        across = [_total_interval(row["usage_ci"]) for row in known]
         kx, ky = [calls(row["usage"]) for row in known], [row["success"] for row in known]
         axes.errorbar(
             kx,
@@ -268,12 +269,18 @@ def _always(axes: "Axes", row: Mapping[str, Any], theme: Theme, most: float) -> 
     )
 
 
-def _total_interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
+def _total_interval(usage_ci: Sequence[Sequence[float]] | None) -> tuple[float, float] | None:
     """Of the calls of all helps; exact for one help, too wide for several."""
-    if row["usage_ci"] is None:
+    if usage_ci is None:
         return None
-    low, high = zip(*row["usage_ci"], strict=True)
+    low, high = zip(*usage_ci, strict=True)
     return sum(low), sum(high)
+
+
+def _bars(value: float, low_high: tuple[float, float] | None) -> list[list[float]] | None:
+    if low_high is None:
+        return None
+    return [[max(value - low_high[0], 0)], [max(low_high[1] - value, 0)]]
 
 
 def _most(rows: Sequence[Mapping[str, Any]]) -> float:

@@ -37,12 +37,14 @@ class Finding(NamedTuple):
 
 def findings(results: Mapping[str, Any]) -> list[Finding]:
     """Every target; of S_obj, a stronger model and unseen test tasks where not said otherwise."""
-    here = dict(task_type="s_obj", intervention="stronger", split="test_unseen")
+    here_alone = dict(task_type="s_obj", intervention="stronger")
+    here = here_alone | dict(split="test_unseen")
     helper = in_table(results, "2", **here, method="helper")
     always = of(results["conditions"], **here, method="always")
     return [
         _about_one_call(helper, always),
-        _forecast_gap(helper),
+        _expected_gap(helper),
+        _forecast_gap(of(results["forecasts"], **here_alone), helper),
         _against(results, here, "random", "+15 points, 40 tasks"),
         _against(results, here, "prm", "better"),
         _against(results, here, "prm", "–", REPLIES),
@@ -77,7 +79,7 @@ def sentence(results: Mapping[str, Any], task_type: str) -> str:
 def _about_one_call(helper: Sequence, always: Sequence) -> Finding:
     target = "success at about one call a task, as a share of success with help always"
     paper, wanted = "62.5/67.5 = 93% at U 1.0 of 7.8", f"{_SHARE:.0%} at U ≤ {_CALLS:.1f}"
-    within = [row for row in helper if round(calls(row["usage"]), 1) <= _CALLS]
+    within = [row for row in helper if round(calls(row["usage"]), 2) <= _CALLS]
     if not always or not helper:
         return Finding(target, paper, wanted, "", "not measured")
     if not within:
@@ -93,18 +95,31 @@ def _about_one_call(helper: Sequence, always: Sequence) -> Finding:
     return Finding(target, paper, wanted, found, "reached" if share >= _SHARE else "missed")
 
 
-def _forecast_gap(helper: Sequence) -> Finding:
-    target, paper = "gap between U on test tasks and the forecast E[U]", "0 to 1.1"
+def _expected_gap(helper: Sequence) -> Finding:
+    target = "gap between U on test tasks and E[U], the calls on validation tasks"
+    known = {row["setting"]: (row["usage"], row["expected_usage"]) for row in helper}
+    return _gap(target, "0 to 1.1", known)
+
+
+def _forecast_gap(forecasts: Sequence, helper: Sequence) -> Finding:
+    target = "the same for the forecast on validation tasks' tables, nothing played"
+    used = {row["setting"]: row["usage"] for row in helper}
+    known = {row["setting"]: (used.get(row["setting"]), row["usage"]) for row in forecasts}
+    return _gap(target, "–", known)
+
+
+def _gap(target: str, paper: str, known: Mapping[str, tuple]) -> Finding:
+    """Of (U, E[U]) by setting; some may be None."""
     wanted = f"at most {_GAP} at every setting"
-    known = [row for row in helper if row["expected_usage"] is not None]
-    if not known:
+    gaps = {
+        setting: max(abs(u - e) for u, e in zip(used, expected, strict=True))
+        for setting, (used, expected) in known.items()
+        if used is not None and expected is not None
+    }
+    if not gaps:
         return Finding(target, paper, wanted, "", "not measured")
-    gaps = [
-        max(abs(u - e) for u, e in zip(row["usage"], row["expected_usage"], strict=True))
-        for row in known
-    ]
-    told = [f"{row['setting']} {gap:.2f}" for row, gap in zip(known, gaps, strict=True)]
-    return Finding(target, paper, wanted, ", ".join(told), _verdict(max(gaps) <= _GAP))
+    told = ", ".join(f"{setting} {gap:.2f}" for setting, gap in gaps.items())
+    return Finding(target, paper, wanted, told, _verdict(max(gaps.values()) <= _GAP))
 
 
 def _against(results: Mapping, here: Mapping, method: str, paper: str, added: str = "") -> Finding:

@@ -10,12 +10,22 @@ from experiments.main_job.findings import findings, matched_to, sentence
 from experiments.main_job.page import Column, Safe
 from experiments.main_job.results import in_table, names, of
 from experiments.main_job.tables import INTERVENTIONS, REPLIES, RISING, TASK_TYPES
+from experiments.main_job.unlike import unlike_the_paper
 from models.atomic_file import write_bytes
 
 TITLE = "When is help worth its cost?"
 SIMULATOR = (
     "All numbers on this page come from a simulator of situated instruction following: houses, "
     "tasks and people are made up. None is a result on the benchmark SIF, and none of the paper's."
+)
+_ABOUT = Safe(
+    "An actor does household tasks in words and may ask for help, turn by turn; a helper decides "
+    "when. The method, and the numbers of tables and figures, are those of "
+    '<a href="https://arxiv.org/abs/2502.04576">Self-Regulation and Requesting Interventions</a>. '
+    "S_obj: an object is to be put somewhere, and is not where the map has it. PnP: pick and "
+    "place, with hints alone. S_hum: the human who wants it walks about. A task fails by an "
+    "invalid action, by the limit of turns, or by a wrong “Done!”. PRM: a process reward model, "
+    "p(s) its probability that the task succeeds from state s."
 )
 _CURVE = (
     "What calls buy. Each point is a method at a setting, on unseen test tasks, with 95% intervals "
@@ -28,34 +38,41 @@ _MEASURED = {
     "L": "actions a task, of all tasks.",
     "U": "calls of help a task on the tasks played; with two helps one number each.",
     "E[U]": "the calls expected of a helper before a test task was played: those that it makes on "
-    "validation tasks with the threshold set there to meet the plan.",
+    "validation tasks with the threshold set there to meet the budget, so it is close to that; "
+    "what tables alone forecast is under Forecast and test.",
+    "r high, mid, low": "a helper for the first, second and third budget of calls a task: the "
+    "fewer calls there are, the higher their price r.",
     "95% interval": "percentiles of 2,000 resamples of the tasks, all seeds of a task together. "
     "Differences are resampled in pairs: both methods on the same tasks.",
     "as often as": "the probability, or the threshold, was set on validation tasks so that the "
     "baseline calls as often as the helper does at that setting.",
     "helper": "a language model with a head that reads the state's text, and below it what the "
     "base actor is about to reply, and predicts what a call adds to success and to the calls to "
-    "come; it asks where that pays at cost r. Its threshold was set on validation tasks so that "
-    "its calls meet the plan. Rising: it rises by 0.1 of success with each call that was made. "
+    "come. With one help it is told at every setting that a call costs 0.25 of a success, and asks "
+    "where what it gains is more than that by a threshold, which was set on validation tasks so "
+    "that its calls meet the budget, and may be below 0. Rising: it rises by 0.1 of success with "
+    "each call that was made. "
     "With the PRM: p(s) of help less p(s) of the base actor counts where it is larger. Both only "
     "where validation tasks succeeded more so at that number of calls.",
     "replies read": "the base actor is asked in every turn what it would do, in those too that "
     "help then plays; that is no call of help.",
     "ceiling": "the optimum on the table of the training tasks' rollouts, in hindsight: it knows "
-    "which of a task's rollouts was lucky. No helper can know that; it is no forecast.",
-    "test tasks": "played once, in the end, in houses that no training task takes place in. "
-    "Nothing was tuned on them.",
+    "which of a task's rollouts was lucky. No helper can know that; it is no forecast. It knows "
+    "only what was tried, a few times a task: what helpers reach on other tasks can be above it.",
+    "unseen test tasks": "in houses that no training task takes place in; this run played them "
+    "once, in the end. Nothing was chosen by them, though runs of earlier versions were looked at.",
 }
 _FURTHER = {
-    "learns": "What the helper learns: the best decisions copied (all states; all states, each "
-    "decision weighing the same), or the gains of asking regressed.",
+    "learns": "What the helper learns: the gains of asking regressed, or the best decisions copied "
+    "(all states; all states, each decision weighing the same; the best trajectories alone).",
     "rise": "The helper alone, its threshold never rising with the calls that a task has had.",
     "cap": "Helpers at a hard cap: never more than so many calls a task.",
-    "cost": "One helper that is told the cost against one helper for each cost.",
+    "cost": "One helper that has learnt all costs, and is told 0.25, against one that has learnt "
+    "this cost alone.",
     "rule": "Labels of the exact rule against labels of the paper's rule.",
-    "reads": "A helper that reads the state alone, as the paper's, against one that also reads "
-    "what the base actor is about to reply.",
-    "prior": "Strength of the PRM's estimates in the table, in observations.",
+    "reads": "A helper that also reads what the base actor is about to reply, against one that "
+    "reads the state alone, as the paper's.",
+    "prior": "Strength of the PRM's estimates in the table, in observations: none against others.",
 }
 
 
@@ -84,6 +101,8 @@ def html(found: Mapping[str, Any]) -> str:
     kinds.sort(key=lambda kind: list(TASK_TYPES).index(kind) if kind in TASK_TYPES else 9)
     parts = [
         page.paragraph(SIMULATOR, "note"),
+        page.paragraph(_ABOUT),
+        page.paragraph(_who(found["config"]), "muted"),
         _frontier(found, kinds),
         *(page.paragraph(text, "lead") for kind in kinds if (text := sentence(found, kind))),
         page.paragraph("In brackets, and in small in the tables: 95% intervals.", "muted"),
@@ -94,6 +113,7 @@ def html(found: Mapping[str, Any]) -> str:
         ),
         _measured(),
         _targets(found),
+        _unlike(found),
         _equal_usage(found),
         _interventions(found),
         _states(found),
@@ -108,6 +128,20 @@ def html(found: Mapping[str, Any]) -> str:
     scale, seed = config.get("scale", "unknown"), config.get("seed", "unknown")
     footer = f"{SIMULATOR} Scale {scale}, seed {seed}; written by selfreg."
     return page.page(f"{TITLE} Scale {scale}, simulated", [part for part in parts if part], footer)
+
+
+def _who(config: Mapping[str, Any]) -> str:
+    """Who plays each type of task."""
+    told = [
+        f"{TASK_TYPES.get(kind, kind)}: {one['base']}, helped by {one['stronger']}"
+        for kind, one in config.get("players", {}).items()
+    ]
+    return f"Who plays. {'; '.join(told)}. Names as experiments.players has them." if told else ""
+
+
+def _unlike(found: Mapping[str, Any]) -> Safe | None:
+    parts = [page.paragraph(text) for text in unlike_the_paper(found)]
+    return page.section("unlike", "What is not as in the paper", parts) if parts else None
 
 
 def _frontier(found: Mapping[str, Any], kinds: Sequence[str]) -> Safe:
@@ -148,7 +182,7 @@ def _targets(found: Mapping[str, Any]) -> Safe:
 
 
 def _equal_usage(found: Mapping[str, Any]) -> Safe | None:
-    where = dict(intervention="stronger", split="test_unseen")
+    where = dict(split="test_unseen")
     rows = [
         row
         for row in of(found["comparisons"], **where)
@@ -157,11 +191,13 @@ def _equal_usage(found: Mapping[str, Any]) -> Safe | None:
         == matched_to(row["a"]["setting"])
     ]
     parts = []
-    groups = tables.by(found, "matched", "task_type", TASK_TYPES, **where)
-    if groups:
+    if groups := tables.by_place(in_table(found, "matched", **where)):
         parts.append(tables.usual("Baselines that call as often as the helper.", groups))
     if rows:
-        caption = "Differences in success at equal usage, in points, paired over tasks."
+        caption = (
+            "Differences at equal usage, paired over tasks. Both were set on validation tasks to "
+            "call as often; bold: on test tasks their calls differ by more than chance."
+        )
         parts.append(tables.at_equal_usage(caption, rows))
     return page.section("equal", "At equal usage", parts) if parts else None
 
@@ -248,9 +284,8 @@ def _further(found: Mapping[str, Any]) -> Safe | None:
         label = "S_obj: success against calls, by what the helper learnt"
         parts.append(_figure(draw, "variants", label, label + "."))
     for number, caption in _FURTHER.items():
-        groups = tables.by(found, number, "task_type", TASK_TYPES, split="test_unseen")
-        if groups:
-            parts.append(tables.usual(caption, groups))
+        if (table := tables.compared(found, number, caption)) is not None:
+            parts.append(table)
     return page.section("further", "Beyond the paper", parts) if parts else None
 
 

@@ -43,8 +43,10 @@ _ROWS = {
         **dict.fromkeys(("a", "b"), dict),
         "difference": _NUMBER,
         "ci": _INTERVAL,
+        "usage_difference": list,
     },
     "self_regulation": {
+        "success": _NUMBER,
         **dict.fromkeys(("task_type", "reads"), str),
         **dict.fromkeys(("threshold", "accuracy", "precision", "recall"), (int, float, type(None))),
     },

@@ -67,9 +67,16 @@ def usage(row: Row) -> Safe:
 
 
 def expected(row: Row) -> str:
-    """Calls of each help that a helper was expected to make; what others make follows from it."""
-    found = row["expected_usage"] if row["method"] == "helper" else None
-    return "–" if found is None else " / ".join(f"{u:.2f}" for u in found)
+    """Calls of each help that a helper was expected to make, with the intervals of the validation
+    tasks they come from; what others make follows from it."""
+    if row["method"] != "helper" or row["expected_usage"] is None:
+        return "–"
+    return usage(dict(usage=row["expected_usage"], usage_ci=expected_interval(row)))
+
+
+def expected_interval(row: Row) -> Sequence[Sequence[float]] | None:
+    """[K, 2] of E[U]; None where it does not come from validation tasks."""
+    return (row.get("validation") or {}).get("usage_ci")
 
 
 def usual(caption: str, groups: Sequence[tuple[str, Sequence[Row]]]) -> Safe:
@@ -98,6 +105,54 @@ def by(results: Row, number: str, field: str, called: Mapping[str, str], **field
     return [(called.get(one, one), of(rows, **{field: one})) for one in names(rows, field)]
 
 
+def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Conditions or comparisons, in groups by task type and intervention: [(heading, rows)]."""
+    found = []
+    for kind in names(rows, "task_type"):
+        some = of(rows, task_type=kind)
+        for help_ in names(some, "intervention"):
+            heading = f"{TASK_TYPES.get(kind, kind)}, {INTERVENTIONS.get(help_, help_)}"
+            found.append((heading, of(some, intervention=help_)))
+    return found
+
+
+def compared(results: Row, number: str, caption: str) -> Safe | None:
+    """Conditions of a table beside what they are compared with: it comes first, and differences of
+    success follow, paired over tasks. None if there are no such conditions."""
+    lines: list[tuple[str, Sequence[str]] | str] = []
+    here = dict(split="test_unseen")
+    for heading, rows in by_place(in_table(results, number, **here)):
+        lines.append(heading)
+        where = here | {field: rows[0][field] for field in ("task_type", "intervention")}
+        others = of(results["comparisons"], **where)
+        shown = []
+        for row in rows:
+            at = {field: row[field] for field in ("method", "setting")}
+            against = [one for one in others if one["a"] == at]
+            for one in against:
+                if one["b"] not in shown:
+                    shown.append(one["b"])
+                    lines += [
+                        (name(base), [*_usual(base), "–"])
+                        for base in of(results["conditions"], **where, **one["b"])
+                    ]
+            apart = _points(against[0]) if against else "–"
+            lines.append((name(row), [*_usual(row), apart]))
+    if not lines:
+        return None
+    columns = [Column("method, setting"), *map(Column, _USUAL), Column("difference, points")]
+    return page.table(caption, columns, lines)
+
+
+def _points(row: Row) -> str:
+    """A difference of success in points."""
+    difference = f"{100 * row['difference']:+.1f}"
+    if row["ci"] is None:
+        return difference
+    low, high = row["ci"]
+    return page.interval(difference, f"{100 * low:+.1f} to {100 * high:+.1f}")
+
+
 def reads_replies(row: Row) -> bool:
     """Whether the model of a row reads the base actor's replies."""
     return row["reads"].endswith(REPLY)
@@ -117,9 +172,11 @@ def table_1(results: Row) -> Safe:
         kind = TASK_TYPES.get(row["task_type"], row["task_type"])
         kind += ", states and replies read" if reads_replies(row) else ", states read"
         kind += "; the last two states" if at_the_last(row) else ""
-        rows.append((kind, [*cells, threshold, f"{row.get('tasks', 0):,}"]))
+        usual = percent(max(row["success"], 1 - row["success"]))
+        rows.append((kind, [usual, *cells, threshold, f"{row.get('tasks', 0):,}"]))
     columns = [
         "task type, process reward model",
+        "always the same",
         "accuracy",
         "precision",
         "recall",
@@ -129,7 +186,8 @@ def table_1(results: Row) -> Safe:
     return page.table(
         "Table 1. Self-regulation: the base actor stops where the most of 1 − p(s) before its last "
         "step is above a threshold, set on validation tasks. Success is the positive class. "
-        "The last two states: their mean, looked at once, before the step that ends the task.",
+        "The last two states: their mean, looked at once, before the step that ends the task. "
+        "Always the same: the accuracy of never stopping or always stopping, if that is more.",
         [Column(one) for one in columns],
         rows,
     )
@@ -167,31 +225,47 @@ def table_4(results: Row) -> Safe:
         Column("SR", "train"),
         Column("SR", "test"),
     ]
+    parts = {row["part"]: row["tasks"] for row in known if row.get("part")}
+    numbers = [f"{parts.get(part, 0):,}" for part in ("unseen", "seen")]
     return page.table(
         "Table 4. Helpers trained on all states against those on the best trajectories alone, on "
-        "training tasks. Tasks with unseen states: the best path of the table comes to a decision "
-        "that was never tried.",
+        f"training tasks. Tasks with unseen states, {numbers[0]}: the best path of a table comes "
+        f"to a decision that was never tried; the others are {numbers[1]}. That table has a prior, "
+        "for without one only what was tried is ever best; the helpers' own has none.",
         columns,
         rows,
     )
 
 
 def at_equal_usage(caption: str, rows: Sequence[Row]) -> Safe:
-    """Paired differences of success between helpers and what asks as often."""
+    """Paired differences of success and calls between helpers and what asks as often."""
     lines: list[tuple[str, Sequence[str]] | str] = []
-    for kind in names(rows, "task_type"):
-        lines.append(TASK_TYPES.get(kind, kind))
-        for row in of(rows, task_type=kind):
-            difference, judged = f"{100 * row['difference']:+.1f}", "–"
-            if row["ci"] is not None:
-                low, high = row["ci"]
-                difference = page.interval(difference, f"{100 * low:+.1f} to {100 * high:+.1f}")
-                judged = "yes" if low > 0 or high < 0 else "no"
+    for heading, some in by_place(rows):
+        lines.append(heading)
+        for row in some:
+            judged = "–" if row["ci"] is None else "yes" if _is_apart(row["ci"]) else "no"
             other = METHODS.get(row["b"]["method"], row["b"]["method"])
             other += "".join(one for one in (RISING, REPLIES) if one in row["b"]["setting"])
-            lines.append((f"{name(row['a'])} − {other}", [difference, judged]))
-    columns = [Column("success of"), Column("points"), Column("beyond chance")]
-    return page.table(caption, columns, lines)
+            cells = [_points(row), judged, _calls_apart(row)]
+            lines.append((f"{name(row['a'])} − {other}", cells))
+    columns = ["helper − other", "success, points", "beyond chance", "calls"]
+    return page.table(caption, [Column(one) for one in columns], lines)
+
+
+def _calls_apart(row: Row) -> Safe:
+    """How many more calls the helper made; in bold where it is more than chance."""
+    parts = []
+    ends = row.get("usage_ci") or [None] * len(row["usage_difference"])
+    for more, low_high in zip(row["usage_difference"], ends, strict=True):
+        between = None if low_high is None else "{:+.2f} to {:+.2f}".format(*low_high)
+        text = page.interval(f"{more:+.2f}", between)
+        apart = low_high is not None and _is_apart(low_high)
+        parts.append(Safe(f"<strong>{text}</strong>") if apart else text)
+    return Safe(" / ".join(parts))
+
+
+def _is_apart(low_high: Sequence[float]) -> bool:
+    return low_high[0] > 0 or low_high[1] < 0
 
 
 def causes(results: Row, rows: Sequence[Row], caption: str) -> Safe:
@@ -215,6 +289,7 @@ def forecasts(results: Row) -> Safe:
         found = of(results["conditions"], **same, method="helper", split="test_unseen")
         met = found[0] if found else None
         where = TASK_TYPES.get(row["task_type"], row["task_type"])
+        where += f", {INTERVENTIONS.get(row['intervention'], row['intervention'])}"
         rows.append((f"{where}: helper {row['setting']}", _forecast(row, met)))
     columns = [
         Column("setting"),
@@ -226,8 +301,11 @@ def forecasts(results: Row) -> Safe:
         Column("U", "ceiling (hindsight)"),
     ]
     return page.table(
-        "Forecast, test and ceiling. Forecast: the helper's own decisions evaluated on the tables "
-        "of tasks it was not trained on. Ceiling: the optimum on the same tables, in hindsight.",
+        "Forecast, test and ceiling. Forecast: the helper's own decisions evaluated on the table "
+        "of validation tasks' rollouts, with nothing played; where it asks and nobody asked "
+        "there, the PRM says what follows, as if help played to the end, which ends episodes too "
+        "soon: so calls fall short where many are made. Ceiling: the optimum on the same table, "
+        "in hindsight.",
         columns,
         rows,
     )
@@ -270,7 +348,14 @@ def models(results: Row) -> Safe:
             where = f"{row['task_type']}, {row['intervention']}: {row['name']}"
             rows.append((f"{where} {output}".strip(), [", ".join(told)]))
     columns = [Column("model, output"), Column("quality", text=True)]
-    return page.table("The trained models, on states of training tasks held out.", columns, rows)
+    return page.table(
+        "The trained models, on states of training tasks held out. Of helpers: asked, the share of "
+        "states where they would ask at threshold 0; labelled, where the best decision of the "
+        "table is to ask; captured, the part of what asking gains there that they gain, below 0 "
+        "if they lose by it; accuracy, of their decisions; r2, of the gains.",
+        columns,
+        rows,
+    )
 
 
 def timing(results: Row) -> Safe:

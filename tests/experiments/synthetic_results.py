@@ -94,6 +94,10 @@ def results() -> dict[str, Any]:
                             b=dict(method=method, setting=b["setting"]),
                             difference=difference,
                             ci=[difference - 0.07, difference + 0.07],
+                            usage_difference=[
+                                u - v for u, v in zip(a["usage"], b["usage"], strict=True)
+                            ],
+                            usage_ci=None,
                         )
                     )
                 forecasts.append(
@@ -185,7 +189,12 @@ def results() -> dict[str, Any]:
     where = dict(task_type="s_obj", intervention="stronger", task="s_obj/test_unseen/7")
     return dict(
         version=1,
-        config=dict(scale="synthetic", actors="nobody", seed=0, notes=["Synthetic: nothing ran."]),
+        config=dict(
+            scale="synthetic: nothing ran",
+            actors="nobody",
+            seed=0,
+            players={"s_obj": {"base": "nobody", "stronger": "somebody"}},
+        ),
         environment=dict(python="3", note="synthetic: no machine"),
         conditions=conditions,
         comparisons=comparisons,
@@ -194,6 +203,7 @@ def results() -> dict[str, Any]:
                 task_type=kind,
                 reads="compact+reply",
                 tasks=200,
+                success=0.3,
                 threshold=0.61,
                 accuracy=accuracy,
                 accuracy_ci=[accuracy - 0.04, accuracy + 0.04],

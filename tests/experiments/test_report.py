@@ -78,7 +78,8 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(written, page):
     assert not page.all("script")
     assert not page.all("img")
     assert [link["href"] for link in page.all("link")] == ["data:,"]
-    assert not re.search(r'(src|href)="(?!#|data:)', text)
+    leading_out = re.findall(r'<(\w+)[^>]*(?:src|href)="(?!#|data:)', text)
+    assert set(leading_out) <= {"a"}
     assert "url(" not in re.sub(r"url\(#", "", text)
     assert "@import" not in text
 
@@ -189,7 +190,7 @@ def test_words_are_escaped(found):
 
 def test_targets_are_judged_by_their_numbers(found):
     verdicts = [one.verdict for one in findings(found)]
-    assert verdicts == ["missed", *["reached"] * 3, *["missed"] * 3]
+    assert verdicts == ["missed", *["reached"] * 4, *["missed"] * 3]
     for row in found["conditions"]:
         if row["split"] == "test_unseen" and row["method"] == "helper":
             if row["setting"] == "r mid":
@@ -205,16 +206,16 @@ def test_targets_are_judged_by_their_numbers(found):
     assert findings(found)[-1].verdict == "missed"
     assert findings(found)[-1].found.endswith("PnP 95.0% by the last two states")
     found["self_regulation"][1]["accuracy"] = 0.9
-    verdicts = [one.verdict for one in findings(found)]
-    assert verdicts == ["reached", "missed", "missed", "reached", "missed", "reached", "reached"]
+    reached = {one.target: one.verdict == "reached" for one in findings(found)}
+    assert list(reached.values()) == [True, False, False, False, True, False, True, True]
 
 
 def test_of_unseen_states_it_is_said_how_hard_their_tasks_are(found):
-    one = findings(found)[5]
+    one = findings(found)[6]
     assert one.found.startswith("r high ")
     assert one.found.endswith(", of these tasks help at every turn solves 25%")
     found["conditions"] = [row for row in found["conditions"] if row["split"] != "train"]
-    assert findings(found)[5].verdict == "not measured"
+    assert findings(found)[6].verdict == "not measured"
 
 
 def test_the_main_result_is_said_in_a_sentence(found):
