@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     try:
         _reproduce(pathlib.Path(_OUT.value).resolve())
     except StageError as error:
-        sys.exit(f"reproduce: {error}. The same command goes on.")
+        sys.exit(f"reproduce: {error}. Once that is mended the same command goes on.")
     except Stopped as error:
         sys.exit(f"reproduce: stopped by {error}. The same command goes on.")
     except KeyboardInterrupt:

@@ -159,7 +159,7 @@ def _blocks(path, file, decode, strict, problems) -> Iterator[tuple[int, list[An
         if complaint is not None:
             if block or step.episode != dropped or step.turn == 0:
                 name = block[0].episode if block else step.episode
-                text = f"episode {name!r} is broken and left out: {complaint}"
+                text = f"episode {name!r} is broken: {complaint}"
                 problems.add(Problem(path, line, "broken", text), strict)
             block, dropped = [], step.episode
             if shards.why_not_next(block, step) is not None:

@@ -20,7 +20,8 @@ behind; nothing is lost that was complete, and reading goes on:
     unread      a .jsonl file that is no shard by its name
 
 Errors are what no writer leaves behind. They raise ValueError, or are skipped on demand: the line,
-and the episode that lacks a turn without it.
+and the episode that lacks a turn without it. Where the file is removed, `experiments.collect` plays
+its episodes again.
 
     foreign     a line that is no JSON, or no step: a field of another type, or one missing that
                 has no default in `Step`; fields that `Step` does not know are passed over
@@ -46,6 +47,7 @@ _PREFIX = {STEPS: "shard", ERRORS: "errors"}
 VERSION = 1
 
 _NOTES = frozenset({"torn", "unfinished", "duplicate", "unread"})
+_REMEDY = "put the file back as it was, or remove it and run again what wrote it, such as collect"
 _KEPT = 1000  # problems of a kind that are kept in full
 
 
@@ -99,7 +101,7 @@ class Problems:
     def add(self, problem: Problem, strict: bool) -> None:
         """Keeps `problem`; raises ValueError if it is an error and `strict`."""
         if strict and problem.kind not in _NOTES:
-            raise ValueError(str(problem))
+            raise ValueError(f"{problem}; {_REMEDY}")
         self.number[problem.kind] += 1
         if self.number[problem.kind] <= _KEPT:
             self.found.append(problem)

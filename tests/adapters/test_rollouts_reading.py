@@ -205,7 +205,7 @@ def test_a_missing_line_breaks_its_episode_alone(folder):
     first = len(EPISODES[0])
     for at in range(1, len(EPISODES[1]) + 1):
         rewrite(folder, lines[: first + at] + lines[first + at + 1 :])
-        with pytest.raises(ValueError, match=r"shard-000001\.jsonl:\d+: episode .* is broken"):
+        with pytest.raises(ValueError, match=r"shard-000001\.jsonl:\d+: episode .* is broken: "):
             read(folder)
         found, problems = read(folder, strict=False)
         assert found == [EPISODES[0], EPISODES[2]]

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -316,3 +317,23 @@ def test_rubbish_gets_one_line(tmp_path, flags, message):
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists() or not files(tmp_path / "out", STEPS)
+
+
+def test_lines_cut_out_are_named_with_a_remedy_that_works(tmp_path, whole):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    shard = out / "shard-000001.jsonl"
+    lines = shard.read_bytes().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if b'"turn":1,' in line)
+    shard.write_bytes(b"".join(lines[:first] + lines[first + 1 :]))
+    done = collect(out, *SCRIPTED, *FILLED)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"collect: {shard}:{first + 1}: episode ")
+    assert done.stderr.endswith(
+        "; put the file back as it was, or remove it and run again what wrote it, such as collect\n"
+    )
+    assert "left out" not in done.stderr
+    assert "goes on" not in done.stderr
+    shard.unlink()
+    collected(out, *SCRIPTED, *FILLED)
+    assert episodes(out) == episodes(whole[0])

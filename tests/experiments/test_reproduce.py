@@ -18,7 +18,8 @@ from experiments.main_job.graph import Job, Players
 from experiments.main_job.proposer import Straying
 from experiments.main_job.scales import SCALES
 from experiments.main_job.suite import MAIN, VARIANTS, for_test, for_train
-from experiments.stages import Record
+from experiments.stages import Record, StageError
+from tests.experiments.in_process import Script
 
 SCRIPTS = pathlib.Path(experiments.__file__).parent
 PLAYERS = {
@@ -302,6 +303,20 @@ def test_a_missing_checkpoint_is_one_clear_line(tmp_path):
 def test_a_server_needs_the_names_of_its_models(tmp_path):
     done = reproduce(f"--out={tmp_path / 'out'}", "--actors=openai", "--base=openai:small")
     assert done.stderr == ("reproduce: --actors=openai needs --base=openai:MODEL and --stronger\n")
+
+
+def test_after_a_failure_the_same_command_goes_on_once_it_is_mended(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise StageError("stage collect ended with exit status 1: collect: shard:3: broken")
+
+    monkeypatch.setattr(stages, "run", fail)
+    done = Script("experiments.reproduce")(
+        f"--out={tmp_path / 'out'}", "--scale=smoke", "--actors=scripted"
+    )
+    assert done.error == (
+        "reproduce: stage collect ended with exit status 1: collect: shard:3: broken. "
+        "Once that is mended the same command goes on."
+    )
 
 
 def test_who_strays_is_told_by_the_seed():
