@@ -62,6 +62,8 @@ def read_episodes(
     directory = Path(directory)
     if not shards.files(directory, shards.STEPS):
         raise FileNotFoundError(f"{directory}: {_NO_SHARDS}")
+    for path in shards.missing(directory, shards.STEPS):
+        problems.add(Problem(path, 0, "missing", "missing, though later shards are there"), strict)
     yield from scan(directory, None, strict, problems, step_type)
 
 

@@ -9,7 +9,8 @@
 
 A shard is appended to by the one writer that made it and never touched again. The lines of an
 episode follow one another in one shard: turns 0, 1, ... up to the only one with an outcome. All
-shards of a folder have the same config. A line counts once its newline is there.
+shards of a folder have the same config, and their numbers follow one another from 1. A line counts
+once its newline is there.
 
 What a reader may find is of two sorts. Notes are what a killed writer or a copied file leaves
 behind; nothing is lost that was complete, and reading goes on:
@@ -21,11 +22,12 @@ behind; nothing is lost that was complete, and reading goes on:
 
 Errors are what no writer leaves behind. They raise ValueError, or are skipped on demand: the line,
 and the episode that lacks a turn without it. Where the file is removed, `experiments.collect` plays
-its episodes again.
+its episodes again; a writer passes over the numbers that are missing, and fills the first.
 
     foreign     a line that is no JSON, or no step: a field of another type, or one missing that
                 has no default in `Step`; fields that `Step` does not know are passed over
     broken      a step that does not continue its episode: a gap, no end, no beginning
+    missing     a shard that is not there, though one with a higher number is
 
 Another format, version or config, or another number of helps, always raises ValueError.
 """
@@ -47,7 +49,6 @@ _PREFIX = {STEPS: "shard", ERRORS: "errors"}
 VERSION = 1
 
 _NOTES = frozenset({"torn", "unfinished", "duplicate", "unread"})
-_REMEDY = "put the file back as it was, or remove it and run again what wrote it, such as collect"
 _KEPT = 1000  # problems of a kind that are kept in full
 
 
@@ -101,7 +102,11 @@ class Problems:
     def add(self, problem: Problem, strict: bool) -> None:
         """Keeps `problem`; raises ValueError if it is an error and `strict`."""
         if strict and problem.kind not in _NOTES:
-            raise ValueError(f"{problem}; {_REMEDY}")
+            without = "" if problem.kind == "missing" else "remove it and "
+            raise ValueError(
+                f"{problem}; put the file back as it was, or {without}run again what wrote it, "
+                "such as collect"
+            )
         self.number[problem.kind] += 1
         if self.number[problem.kind] <= _KEPT:
             self.found.append(problem)
@@ -129,10 +134,16 @@ def strangers(directory: Path) -> list[Path]:
 
 
 def next_file(directory: Path, format: str) -> Path:
-    """A name for a new file, after all that are there."""
-    numbers = [re.search(r"-(\d+)\.jsonl$", path.name) for path in files(directory, format)]
-    last = max((int(number[1]) for number in numbers if number), default=0)
-    return directory / f"{_PREFIX[format]}-{last + 1:06d}.jsonl"
+    """A name for a new file: the first that is missing, or after all that are there."""
+    gaps = missing(directory, format)
+    return gaps[0] if gaps else _numbered(directory, format, max(_numbers(directory, format)) + 1)
+
+
+def missing(directory: Path, format: str) -> list[Path]:
+    """The files that are not there, though one with a higher number is."""
+    there = _numbers(directory, format)
+    gaps = sorted(set(range(max(there))) - there)
+    return [_numbered(directory, format, number) for number in gaps]
 
 
 def as_json(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +193,16 @@ def why_not_next(before: Sequence[Step | Turn], step: Step | Turn) -> str | None
     )
     found, expected = getattr(step, name), getattr(last, name)
     return f"{name} is {found!r}, expected {expected!r} as in the turn before"
+
+
+def _numbers(directory: Path, format: str) -> set[int]:
+    """Of the files that are there, and 0."""
+    found = [re.search(r"-(\d{6})\.jsonl$", path.name) for path in files(directory, format)]
+    return {0} | {int(number[1]) for number in found if number}
+
+
+def _numbered(directory: Path, format: str, number: int) -> Path:
+    return directory / f"{_PREFIX[format]}-{number:06d}.jsonl"
 
 
 def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:

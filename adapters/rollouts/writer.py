@@ -89,6 +89,7 @@ class RolloutWriter:
             for episode in scan(self._directory, self._config, strict, self._problems):
                 self._finished.add(episode[0].episode)
                 self._num_helps = len(episode[0].probabilities)
+            self._shards.pass_over(shards.missing(self._directory, shards.STEPS)[1:])
             self._shards.open()  # now, as an episode that cannot be kept should not be paid for
         except BaseException:
             os.close(self._lock)
@@ -173,7 +174,8 @@ class _Series:
 
     def __init__(self, directory: Path, format: str, config: dict[str, Any]):
         self._directory, self._format = directory, format
-        self._header = shards.Header(format, shards.VERSION, config)
+        header = shards.Header(format, shards.VERSION, config)
+        self._header = msgspec.json.encode(header) + b"\n"
         self._file: _Appender | None = None
         self._closed = False
 
@@ -184,9 +186,14 @@ class _Series:
         if self._file is not None and not self._file.sound:
             self.close()
         if self._file is None:
-            header = msgspec.json.encode(self._header) + b"\n"
-            self._file = _Appender(shards.next_file(self._directory, self._format), header)
+            path = shards.next_file(self._directory, self._format)
+            self._file = _Appender(path, self._header)
         return self._file
+
+    def pass_over(self, missing: Sequence[Path]) -> None:
+        """Files without a block in place of those that are missing."""
+        for path in missing:
+            path.write_bytes(self._header)
 
     def close(self, *, for_good: bool = False) -> None:
         self._closed |= for_good

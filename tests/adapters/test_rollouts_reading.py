@@ -289,8 +289,32 @@ def test_of_two_episodes_with_one_name_the_first_counts(folder, tmp_path):
         writer.write(other)
     shutil.copy(tmp_path / "other" / "shard-000001.jsonl", folder / "shard-000002.jsonl")
     assert read(folder)[0] == EPISODES
-    (folder / "shard-000001.jsonl").rename(folder / "shard-000003.jsonl")
+    for before, after in ((1, 3), (2, 1), (3, 2)):
+        (folder / f"shard-00000{before}.jsonl").rename(folder / f"shard-00000{after}.jsonl")
     assert read(folder)[0] == [other, EPISODES[0], EPISODES[2]]
+
+
+@pytest.mark.parametrize("gone", [(1,), (2,), (1, 2), (2, 3)])
+def test_missing_shards_are_named_until_a_writer_has_filled_them(tmp_path, gone):
+    with RolloutWriter(tmp_path, CONFIG, max_bytes=1) as writer:  # a shard each
+        for steps in map(episode, range(4)):
+            writer.write(steps)
+    wanted = by_name(read(tmp_path)[0])
+    for number in gone:
+        (tmp_path / f"shard-00000{number}.jsonl").unlink()
+    message = (
+        f"{tmp_path}/shard-00000{gone[0]}.jsonl: missing, though later shards are there; put the "
+        "file back as it was, or run again what wrote it, such as collect"
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        read(tmp_path)
+    found, problems = read(tmp_path, strict=False)
+    assert len(found) == 4 - len(gone)
+    assert problems.number == {"missing": len(gone)}
+    with RolloutWriter(tmp_path, CONFIG) as writer:
+        for name in wanted.keys() - writer.finished:
+            writer.write(wanted[name])
+    assert by_name(read(tmp_path)[0]) == wanted
 
 
 def test_mixed_configurations_are_refused_whatever_strict_says(folder, tmp_path):
