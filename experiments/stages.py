@@ -267,7 +267,7 @@ class _Run:
         if child.code != 0:
             how = f"by signal {-child.code}" if child.code < 0 else f"with exit status {child.code}"
             raise StageError(
-                f"stage {name} ended {how}: {child.last_line() or 'it said nothing'} "
+                f"stage {name} ended {how}: {child.complaint() or 'it said nothing'} "
                 f"(all of its output: {child.log})"
             )
         missing = [path for path in stage.outputs if not (self._out / path).exists()]

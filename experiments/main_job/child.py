@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.main_job import leash
 
-_TAIL = 4096  # bytes of a log in which its last line is looked for
+_TAIL = 1 << 16  # bytes of a log in which its last line is looked for
 
 
 class Child:
@@ -76,11 +76,22 @@ class Child:
 
     def last_line(self) -> str:
         """The last thing it printed in this run."""
+        return (self._lines() or [""])[-1].strip()
+
+    def complaint(self) -> str:
+        """The last line that is not indented: lists of what is wrong stand below what it is."""
+        lines = self._lines()
+        heads = [line for line in lines if not line[0].isspace()]
+        return (heads or lines or [""])[-1].strip().removesuffix(":")
+
+    def _lines(self) -> list[str]:
+        """Those of this run, without empty ones."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _TAIL))
             lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-        lines = [line.strip() for line in lines if line.strip()]
-        return lines[-1] if lines and not lines[-1].startswith("$ python") else ""
+        lines = [line for line in lines if line.strip()]
+        began = [i for i, line in enumerate(lines) if line.startswith("$ python")]
+        return lines[began[-1] + 1 :] if began else lines
 
 
 def cores(jobs: int, *, one_each: bool) -> list[list[int]]:

@@ -190,6 +190,17 @@ def test_a_failure_names_the_stage_the_last_line_and_the_log(tmp_path):
     assert time.monotonic() - began < 20  # the others are ended
 
 
+def test_a_failure_names_what_is_wrong_above_the_list_of_it(tmp_path):
+    words = "collect: llama: 300 problems with its tensors:" + "\n  a.weight: missing" * 300
+    code = f"print('  indented, too'); import sys; sys.exit({words!r})"
+    with pytest.raises(StageError) as error:
+        run(tmp_path, Stage("bad", ("-c", code), ("x",)))
+    assert str(error.value) == (
+        "stage bad ended with exit status 1: collect: llama: 300 problems with its tensors "
+        f"(all of its output: {tmp_path}/logs/bad.log)"
+    )
+
+
 def test_a_stage_that_does_not_make_what_it_should_has_failed(tmp_path):
     with pytest.raises(StageError, match="stage idle ended well but did not make x"):
         run(tmp_path, Stage("idle", ("-c", ""), ("x",)))
