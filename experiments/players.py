@@ -21,8 +21,9 @@ scorer        prm:FOLDER                what experiments.train_prm --action made
 
 import contextlib
 import dataclasses
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters.imported import imported
@@ -37,6 +38,7 @@ from adapters.shared_spending import Share, account
 from adapters.sif.generator import SifConfig
 from adapters.sif.world import SifWorld
 from adapters.spending import Prices, Spending
+from models.model_folder import has_tokenizer
 
 if TYPE_CHECKING:
     from adapters.llama_actor import LlamaActor
@@ -48,7 +50,8 @@ _SCRIPTED = {
     "oracle": "adapters.sif.oracle:ScriptedOracle",
 }
 _LLAMA, _OPENAI, _PRM, _REPLAY = "llama:", "openai:", "prm:", "replay:"
-_RECORDED = "recorded"
+_RECORDED, _SEARCH, _PERSON = "recorded", "search", "person"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _REMEMBERED = 100_000  # states of which a model's reply is kept in memory
 
 
@@ -132,6 +135,21 @@ class Players:
         else:
             self.spending = Spending(max_calls=servers.max_calls)
 
+    def check(self, actor: str, interventions: Sequence[str] = ()) -> None:
+        """Raises ValueError where there are none of these names, and writes nothing.
+
+        No model is loaded, and nothing of your own is called.
+        """
+        for name in (actor, *(one for one in interventions if one not in (_SEARCH, _PERSON))):
+            if name.startswith(_LLAMA):
+                check_model(name.removeprefix(_LLAMA))
+            elif name.startswith(_OPENAI):
+                self._served(name, 0.0, None).close()
+            elif name.partition(":")[0] in (*_SCRIPTED, _RECORDED):
+                self._own(name)
+            else:
+                _function(name)
+
     def actor(self, name: str) -> Actor:
         """The actor of that name.
 
@@ -172,9 +190,9 @@ class Players:
         Raises:
           ValueError: there is none, or it cannot be made; says why.
         """
-        if name == "search":
+        if name == _SEARCH:
             return self._search(base_name, proposer, scorer)
-        if name == "person":
+        if name == _PERSON:
             found: Any = Person(base)
         elif name.startswith((_OPENAI, _LLAMA)):
             return ByActor(self.actor(name))
@@ -224,12 +242,18 @@ class Players:
 
         if name not in self._llamas:
             folder = name.removeprefix(_LLAMA)
-            if not (pathlib.Path(folder) / "config.json").exists():
-                raise ValueError(f"{name!r}: no config.json there, expected a model's folder")
+            check_model(folder)
             self._llamas[name] = LlamaActor(folder)
         return self._llamas[name]
 
     def _model(self, name: str, temperature: float) -> "OpenAIActor":
+        cache = self._servers.cache
+        if self._cache is None and cache is not None:
+            pathlib.Path(cache).parent.mkdir(parents=True, exist_ok=True)
+            self._cache = self._stack.enter_context(ReplyCache(cache))
+        return self._stack.enter_context(self._served(name, temperature, self._cache))
+
+    def _served(self, name: str, temperature: float, cache: ReplyCache | None) -> "OpenAIActor":
         from adapters.openai_actor import OpenAIActor  # takes the openai client
 
         servers = self._servers
@@ -238,11 +262,8 @@ class Players:
             raise ValueError(
                 f"there are prices of {sorted(servers.prices)}, expected {model!r} too"
             )
-        if self._cache is None and servers.cache is not None:
-            pathlib.Path(servers.cache).parent.mkdir(parents=True, exist_ok=True)
-            self._cache = self._stack.enter_context(ReplyCache(servers.cache))
         prices = servers.prices.get(model)
-        actor = OpenAIActor(
+        return OpenAIActor(
             model,
             base_url=url or servers.base_url,
             api_key_env=servers.api_key_env,
@@ -250,10 +271,9 @@ class Players:
             max_tokens=servers.max_tokens,
             style=servers.style,
             concurrency=servers.concurrency,
-            cache=self._cache,
+            cache=cache,
             spending=Share(self.spending, prices) if prices else self.spending,
         )
-        return self._stack.enter_context(actor)
 
     def _own(self, name: str) -> Any:
         scripted, _, dial = name.partition(":")
@@ -287,16 +307,34 @@ class Players:
         return found | dict(getattr(player, "config", {}))
 
 
+def check_model(folder: str | os.PathLike) -> None:
+    """Raises ValueError where a file of a language model's folder is missing."""
+    path = pathlib.Path(folder)
+    missing = None
+    if not has_tokenizer(path):
+        missing = "tokenizer"
+    if not any((path / name).exists() for name in _WEIGHTS):
+        missing = " or ".join(_WEIGHTS)
+    if not (path / "config.json").exists():
+        missing = "config.json"
+    if missing is not None:
+        raise ValueError(f"{folder}: no {missing} there, expected a language model's folder")
+
+
 def make(name: str, *arguments: Any) -> Any:
     """What MODULE:FUNCTION returns.
 
     Raises:
       ValueError: there is no such module or function.
     """
+    return _function(name)(*arguments)
+
+
+def _function(name: str) -> Any:
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         known = ", ".join((*_SCRIPTED, _RECORDED))
         raise ValueError(
             f"{name!r} is none of {known}, openai:MODEL, llama:FOLDER or MODULE:FUNCTION"
         )
-    return imported(name)(*arguments)
+    return imported(name)

@@ -31,7 +31,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments import stages
+from experiments import players, stages
 from experiments.bench.runner import replace_text
 from experiments.main_job import report_page
 from experiments.main_job.assemble import assemble, environment
@@ -83,6 +83,7 @@ def main(argv: list[str]) -> None:
 
 def _reproduce(out: pathlib.Path) -> None:
     job = _job()
+    _check_models(job)
     config = _config(job)
     graph = job.stages()
     stages.hashes(graph, _version())  # raises now what would be wrong
@@ -98,15 +99,15 @@ def _reproduce(out: pathlib.Path) -> None:
 
 def _job() -> Job:
     scale = SCALES[_SCALE.value]
-    players = {kind: _players(kind) for kind in scale.tasks}
+    playing = {kind: _players(kind) for kind in scale.tasks}
     backbone = _BACKBONE.value
     if backbone is None:
-        bases = (one.base for one in players.values())
+        bases = (one.base for one in playing.values())
         llama = next((base for base in bases if base.startswith(_LLAMA)), None)
         backbone = None if llama is None else llama.removeprefix(_LLAMA)
     if backbone is None and not scale.backbone:
         raise ValueError("--backbone is missing, expected a language model's folder at this scale")
-    return Job(scale, players, backbone, _SEED.value)
+    return Job(scale, playing, backbone, _SEED.value)
 
 
 def _jobs(job: Job) -> int:
@@ -128,13 +129,22 @@ def _players(kind: str) -> Players:
             stronger = f"{_LLAMA}{ACTORS / 'strong'}"
     base, stronger = base or _SCRIPTED.base, stronger or _SCRIPTED.stronger
     folders = [one.removeprefix(_LLAMA) for one in (base, stronger) if one.startswith(_LLAMA)]
-    for folder in folders:
-        if not (pathlib.Path(folder) / "config.json").exists():
-            raise ValueError(f"{folder}: no config.json there, expected a language model's folder")
     proposer = _SCRIPTED.proposer if base == _SCRIPTED.base else None
     if base.startswith((_LLAMA, _OPENAI)):
         proposer = base
     return Players(base, stronger, proposer, tuple(folders), _server())
+
+
+def _check_models(job: Job) -> None:
+    """Raises ValueError where who plays or is trained is not there: the folder of a run that never
+    was would refuse the right names."""
+    key = None if _API_KEY_ENV.value == "none" else _API_KEY_ENV.value
+    with players.Players(players.make_world("sif"), players.Servers(api_key_env=key)) as found:
+        for one in job.players.values():
+            found.check(one.base)
+            found.check(one.stronger)
+    if job.backbone is not None:
+        players.check_model(job.backbone)
 
 
 def _server() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from adapters.memo import Memoised
 from adapters.person import Person
 from adapters.search import Search
 from adapters.spending import Prices
-from experiments.players import Players, Servers, make_world
+from experiments.players import Players, Servers, check_model, make_world
 from models.heads import HeadConfig
 from tests.adapters import tiny_folders
 from tests.adapters.chat_server import ChatServer
@@ -144,6 +144,27 @@ def test_models_are_asked_once_in_a_state_and_share_a_limit(tmp_path):
     }
 
 
+def test_names_are_checked_without_making_anything(tmp_path):
+    names = ["search", "person", "greedy:0.5", f"{HERE}scorer", "openai:small"]
+    servers = Servers(api_key_env=None, cache=str(tmp_path / "out" / "replies.sqlite"))
+    with Players(Doors(), servers) as players:
+        players.check(f"llama:{tiny_folders.language_model()}", names)
+        assert players.config == {}
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_language_model_says_what_is_missing(tmp_path):
+    for name, message in [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "no model.safetensors or model.safetensors.index.json"),
+        ("tokenizer.json", "no tokenizer"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{tmp_path}: {message} there, expected a language"):
+            check_model(tmp_path)
+        (tmp_path / name).touch()
+    check_model(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -155,11 +176,16 @@ def test_models_are_asked_once_in_a_state_and_share_a_limit(tmp_path):
         (lambda p: p.actor(f"{HERE}scorer"), "gives function, expected an actor"),
         (lambda p: p.intervention(f"{HERE}scorer", None, "b"), "expected an intervention"),
         (lambda p: p.intervention("search", None, "b"), "search needs a scorer"),
-        (lambda p: p.actor("llama:nowhere"), "'llama:nowhere': no config.json there"),
+        (lambda p: p.actor("llama:nowhere"), "^nowhere: no config.json there"),
         (
             lambda p: p.intervention("search", None, f"{DOORS}greedy", scorer=f"{HERE}scorer"),
             "'greedy' has temperature 0.0",
         ),
+        (lambda p: p.check("greedy", ["person", "foo"]), "'foo' is none of greedy"),
+        (lambda p: p.check("search"), "'search' is none of greedy"),
+        (lambda p: p.check("greedy:2"), "'greedy:2': dial is 2.0"),
+        (lambda p: p.check(f"{DOORS}x"), "has no attribute 'x'"),
+        (lambda p: p.check("greedy", ["llama:nowhere"]), "^nowhere: no config.json there"),
         (lambda p: make_world("sif2"), "'sif2' is none of"),
         (lambda p: Players(p.world, Servers(max_money=1.0)), "expected prices of the models"),
         (

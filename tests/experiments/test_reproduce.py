@@ -300,6 +300,24 @@ def test_a_missing_checkpoint_is_one_clear_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--base=foo", "'foo' is none of greedy, reasoner, oracle, recorded, openai:MODEL, "),
+        ("--stronger=search", "'search' is none of greedy, "),
+        ("--stronger=openai:large", "the environment variable NO_KEY is not set"),
+        ("--backbone={empty}", "{empty}: no config.json there, expected a language model's folder"),
+    ],
+)
+def test_who_is_not_there_is_told_before_anything_is_written(tmp_path, flag, message):
+    (empty := tmp_path / "empty").mkdir()
+    flags = ["--scale=smoke", "--actors=scripted", "--api_key_env=NO_KEY"]
+    out = tmp_path / "out"
+    done = Script("experiments.reproduce")(f"--out={out}", *flags, flag.format(empty=empty))
+    assert done.error.startswith("reproduce: " + message.format(empty=empty))
+    assert not out.exists()
+
+
 def test_a_server_needs_the_names_of_its_models(tmp_path):
     done = reproduce(f"--out={tmp_path / 'out'}", "--actors=openai", "--base=openai:small")
     assert done.stderr == ("reproduce: --actors=openai needs --base=openai:MODEL and --stronger\n")
