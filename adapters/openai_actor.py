@@ -245,6 +245,6 @@ def _api_key(variable: str | None) -> str | None:
     if not key:
         raise ValueError(
             f"the environment variable {variable} is not set, expected the server's key in it; "
-            "api_key_env=None is for servers that need none"
+            "api_key_env=None, --api_key_env=none, is for servers that need none"
         )
     return key

@@ -97,7 +97,10 @@ def main(argv: list[str]) -> None:
 def _collect() -> None:
     out = pathlib.Path(_OUT.value)
     settings = phase1.settings(len(_INTERVENTION.value), *_probabilities())
-    with Players(_world(), _servers(out)) as players:
+    world = _world()
+    tasks = _tasks(world)
+    with Players(world, _servers(out)) as players:
+        players.check(_ACTOR.value, _INTERVENTION.value)
         actor = players.actor(_ACTOR.value)
         helps = [
             players.intervention(
@@ -106,7 +109,7 @@ def _collect() -> None:
             for name in _INTERVENTION.value
         ]
         how = dict(repetitions=_REPETITIONS.value, seed=_SEED.value)
-        plan = list(phase1.episodes(_tasks(players.world), settings, actor, helps, **how))
+        plan = list(phase1.episodes(tasks, settings, actor, helps, **how))
         style = _style()
         config = {
             "world": dict(players.world.config),

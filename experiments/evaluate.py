@@ -180,6 +180,7 @@ def _play(
 
 
 def _contest(players: Players) -> Contest:
+    players.check(_ACTOR.value, _INTERVENTION.value)
     actor = players.actor(_ACTOR.value)
     if isinstance(actor, Memoised):
         for folder in _KNOWN.value:

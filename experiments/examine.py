@@ -117,6 +117,7 @@ class _Looker:
     """Plays tasks as the first seed of the evaluation does, and keeps what is seen."""
 
     def __init__(self, players: Players):
+        players.check(_ACTOR.value, _INTERVENTION.value)
         self._world, self._actor = players.world, players.actor(_ACTOR.value)
         known = pathlib.Path(_EVALUATION.value, known_replies.NAME)
         if isinstance(self._actor, Memoised) and known.exists():

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from adapters.rollouts import read_episodes, read_errors, read_steps
 from adapters.rollouts.shards import STEPS, files
 from tests.adapters import doors
 from tests.adapters.chat_server import ChatServer, status
+from tests.experiments.in_process import Script
 
 DOORS = "tests.adapters.doors:"
 WORLD = [f"--world={DOORS}Doors"]
@@ -317,6 +319,23 @@ def test_rubbish_gets_one_line(tmp_path, flags, message):
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists() or not files(tmp_path / "out", STEPS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "the environment variable NO_KEY is not set, .*, --api_key_env=none, is for servers"),
+        (["--api_key_env=none", "--intervention=clever"], "'clever' is none of greedy"),
+        (["--api_key_env=none", "--tasks=5"], "--tasks is 5, expected 1 to 4"),
+    ],
+)
+def test_a_model_that_is_not_to_be_asked_leaves_no_file_of_replies(tmp_path, flags, message):
+    out = tmp_path / "out"
+    done = Script("experiments.collect")(
+        f"--out={out}", *MODEL[:-1], "--api_key_env=NO_KEY", *flags
+    )
+    assert re.match(f"collect: {message}", done.error)
+    assert not out.exists()
 
 
 def test_lines_cut_out_are_named_with_a_remedy_that_works(tmp_path, whole):
