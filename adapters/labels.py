@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from adapters.made import check_made
 from adapters.proposals import REPLY
 from adapters.recorded import RecordedState
 from adapters.rollouts.counts import RolloutCounts
@@ -235,6 +236,7 @@ class Labels:
           OSError: there is no such file, or it may not be read.
           ValueError: the file is damaged or does not hold labels.
         """
+        check_made(path, "labels, which experiments.plan makes")
         arrays = archive.read(path, _KIND, _VERSION, _FIELDS)
         try:
             strings = {name: _strings(arrays, name) for name in _STRINGS}

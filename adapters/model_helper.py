@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from adapters import head_folder
 from adapters.head_folder import HeadFolder
+from adapters.made import check_made
 from adapters.protocols import TextReader
 from adapters.threshold_helper import ThresholdHelper
 from models import heads
@@ -78,6 +79,7 @@ class ModelHelper(ThresholdHelper):
             them; names it.
         """
         path = Path(folder) / NAME
+        check_made(path, "a helper, which experiments.train_helper makes")
         found = head_folder.load(folder, NAME, _FIELDS)
         config = found.config
         if config.kind == "success" or config.kind != found.values["kind"]:

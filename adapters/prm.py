@@ -16,6 +16,7 @@ import numpy as np
 from adapters import head_folder
 from adapters.encoder import Encoder
 from adapters.head_folder import HeadFolder
+from adapters.made import check_made
 from adapters.prm_data import with_action
 from adapters.protocols import Scorer, State
 from models.calibration import Isotonic, Temperature
@@ -54,6 +55,7 @@ class PRM:
           ValueError: one is damaged, or they do not belong together; names it.
         """
         path = Path(folder) / NAME
+        check_made(path, "a process reward model, which experiments.train_prm makes")
         found = head_folder.load(folder, NAME, _FIELDS)
         if found.config.kind != "success":
             raise ValueError(f"{path}: the head is {found.config.kind!r}, expected 'success'")

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from adapters import numbers as numbers_lib
 from adapters.json_file import VERSION, read_json
+from adapters.made import check_made
 from adapters.numbers import Numbers
 from adapters.threshold_helper import ThresholdHelper
 from adapters.trees import FIELDS, Trees
@@ -73,6 +74,7 @@ class TreeHelper(ThresholdHelper):
             them; names it.
         """
         folder = Path(folder)
+        check_made(folder / NAME, "a helper of trees, which experiments.train_trees makes")
         values = read_json(folder / NAME, _FIELDS)
         path = folder / ARRAYS
         try:

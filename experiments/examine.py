@@ -27,6 +27,7 @@ from absl import app, flags, logging
 
 from adapters.episodes import Episode, play
 from adapters.helpers import Watch
+from adapters.made import check_made
 from adapters.memo import Memoised
 from adapters.prm import PRM
 from adapters.proposals import REPLY, Proposals
@@ -171,6 +172,7 @@ def _dial(condition: Condition) -> Dial | None:
     if condition.match is None:
         return condition.dial
     path = pathlib.Path(_EVALUATION.value, "matches.json")
+    check_made(path, "an evaluation, which experiments.evaluate makes")
     found = json.loads(path.read_text())
     if condition.name not in found:
         raise ValueError(f"{path}: no {condition.name!r}, expected it from the evaluation")

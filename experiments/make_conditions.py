@@ -19,6 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from adapters.labels import Labels
+from adapters.made import check_made
 from experiments.bench.runner import replace_text
 from experiments.main_job.suite import MAIN, VARIANTS, for_test, for_train
 
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     if _OUT.value is None or _PLAN.value is None:
         sys.exit("make_conditions: --out or --plan is missing, expected both.")
     try:
-        plan = json.loads(pathlib.Path(_PLAN.value, "plan.json").read_text())
+        plan = _plan(_PLAN.value)
         helpers = dict(_pair(text) for text in _HELPERS.value)
         if _SPLIT.value == "test":
             found = for_test(
@@ -69,9 +70,15 @@ def main(argv: list[str]) -> None:
     print(f"{len(found)} conditions.")
 
 
+def _plan(folder: str) -> dict[str, Any]:
+    path = pathlib.Path(folder, "plan.json")
+    check_made(path, "a plan, which experiments.plan makes")
+    return json.loads(path.read_text())
+
+
 def _parts(folder: str, tasks: Sequence[str]) -> dict[str, list[str]]:
     """Tasks by whether a plan's best path at the middle budget comes to a decision never tried."""
-    plan = json.loads(pathlib.Path(folder, "plan.json").read_text())
+    plan = _plan(folder)
     labels = Labels.load(pathlib.Path(folder, "labels.npz"))
     middle = plan["plans"][min(1, len(plan["plans"]) - 1)]["cost"]
     column = labels.cost_index(middle)

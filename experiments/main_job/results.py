@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from adapters.made import check_made
+
 VERSION = 1
 
 # Where a run finds nothing of a kind the list is empty.
@@ -85,6 +87,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
       OSError: there is no such file, or it may not be read.
       ValueError: it is no JSON, of another version, or lacks a field; names the first one.
     """
+    check_made(path, "the results.json that experiments.reproduce makes")
     try:
         found = json.loads(pathlib.Path(path).read_text())
         check(found)

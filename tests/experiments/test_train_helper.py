@@ -185,7 +185,7 @@ def test_the_same_command_goes_on_to_the_same_helper(plan, gains, tmp_path):
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--labels=nowhere"], "nowhere/labels.npz"),
+        (["--labels=nowhere"], "nowhere: no labels.npz there, expected labels"),
         (["--backbone=nowhere"], "nowhere: no config.json there"),
         (["--cost=0.5"], "cost is [0.5], expected one of 0.02, 0.1, 0.3"),
         (["--cost=#7"], "--cost is '#7', expected #0 to #2"),
