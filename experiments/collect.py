@@ -26,8 +26,9 @@ from adapters.episodes import Episode, Played, play
 from adapters.gaps import MORE, Gaps, is_start
 from adapters.protocols import Actor, Intervention, World
 from adapters.rollouts import RolloutWriter, read_steps
-from adapters.spending import Prices, SpendingLimit
+from adapters.spending import SpendingLimit
 from adapters.step import Step
+from experiments import spending_flags
 from experiments.players import Players, Servers, make_world
 from experiments.progress import Progress
 
@@ -69,9 +70,7 @@ _READS = flags.DEFINE_string("reads", "full", "Style of the texts that models ar
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", 300, "Of a model's reply.")
 _CONCURRENCY = flags.DEFINE_integer("concurrency", 16, "Calls of a model at once.")
 _CACHE = flags.DEFINE_string("cache", None, "File of models' replies. [OUT/replies.sqlite]")
-_PRICES = flags.DEFINE_list("prices", [], "MODEL=INPUT/OUTPUT, money for a million tokens.")
-_SPEND_CALLS = flags.DEFINE_integer("spend_calls", None, "Calls of all models at most.")
-_SPEND_MONEY = flags.DEFINE_float("spend_money", None, "For all models at most.")
+spending_flags.define_flags()
 
 _BYTES_PER_TOKEN = 4  # of English text, roughly
 
@@ -251,14 +250,6 @@ def _is_model(name: str) -> bool:
 
 
 def _servers(out: pathlib.Path) -> Servers:
-    prices = {}
-    for text in _PRICES.value:
-        model, _, amounts = text.rpartition("=")
-        try:
-            given, taken = map(float, amounts.split("/"))
-        except ValueError:
-            raise ValueError(f"--prices: {text!r}, expected MODEL=INPUT/OUTPUT") from None
-        prices[model] = Prices(given, taken)
     return Servers(
         base_url=_BASE_URL.value,
         api_key_env=None if _API_KEY_ENV.value == "none" else _API_KEY_ENV.value,
@@ -266,9 +257,7 @@ def _servers(out: pathlib.Path) -> Servers:
         style=_READS.value,
         concurrency=_CONCURRENCY.value,
         cache=_CACHE.value or str(out / "replies.sqlite"),
-        prices=prices,
-        max_calls=_SPEND_CALLS.value,
-        max_money=_SPEND_MONEY.value,
+        **spending_flags.from_flags(),
     )
 
 

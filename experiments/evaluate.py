@@ -26,8 +26,9 @@ from absl import app, flags, logging
 
 from adapters.memo import Memoised
 from adapters.protocols import World
+from adapters.spending import SpendingLimit
 from experiments import conditions as conditions_lib
-from experiments import known_replies, summary
+from experiments import known_replies, spending_flags, summary
 from experiments.conditions import Condition, Dial
 from experiments.contest import Contest, EpisodeFailed, Job
 from experiments.deciders import Deciders
@@ -73,7 +74,7 @@ _API_KEY_ENV = flags.DEFINE_string(
 )
 _READS = flags.DEFINE_string("reads", "full", "Style of the texts that models are given.")
 _CACHE = flags.DEFINE_string("cache", None, "File of models' replies. [OUT/replies.sqlite]")
-_SPEND_CALLS = flags.DEFINE_integer("spend_calls", None, "Calls of all models at most.")
+spending_flags.define_flags()
 
 MATCHES, TRIES, EVALUATION = "matches.json", "tries.json", "evaluation.json"
 
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         _evaluate()
-    except EpisodeFailed as error:
+    except (EpisodeFailed, SpendingLimit) as error:
         sys.exit(f"evaluate: {error}. The same command goes on.")
     except KeyboardInterrupt:
         sys.exit("evaluate: interrupted. The same command goes on.")
@@ -288,7 +289,7 @@ def _servers(out: pathlib.Path) -> Servers:
         api_key_env=None if _API_KEY_ENV.value == "none" else _API_KEY_ENV.value,
         style=_READS.value,
         cache=_CACHE.value or str(out / "replies.sqlite"),
-        max_calls=_SPEND_CALLS.value,
+        **spending_flags.from_flags(),
     )
 
 

@@ -33,9 +33,10 @@ from adapters.prm import PRM
 from adapters.proposals import REPLY, Proposals
 from adapters.protocols import State
 from adapters.seeds import derive
+from adapters.spending import SpendingLimit
 from adapters.step import Step
 from experiments import conditions as conditions_lib
-from experiments import known_replies
+from experiments import known_replies, spending_flags
 from experiments.bench.runner import replace_text
 from experiments.conditions import Condition, Dial
 from experiments.deciders import Deciders
@@ -65,6 +66,7 @@ _BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]
 _API_KEY_ENV = flags.DEFINE_string("api_key_env", "OPENAI_API_KEY", "Of the key; none for none.")
 _READS = flags.DEFINE_string("reads", "full", "Style of the texts that models are given.")
 _CACHE = flags.DEFINE_string("cache", None, "File of models' replies. [OUT/replies.sqlite]")
+spending_flags.define_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -73,6 +75,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         found = _examine()
+    except SpendingLimit as error:
+        sys.exit(f"examine: {error}. The same command goes on.")
     except KeyboardInterrupt:
         sys.exit("examine: interrupted. The same command goes on.")
     except (ValueError, OSError, ImportError) as error:
@@ -186,6 +190,7 @@ def _servers() -> Servers:
         api_key_env=None if _API_KEY_ENV.value == "none" else _API_KEY_ENV.value,
         style=_READS.value,
         cache=_CACHE.value or str(pathlib.Path(_OUT.value) / "replies.sqlite"),
+        **spending_flags.from_flags(),
     )
 
 

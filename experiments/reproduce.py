@@ -18,6 +18,9 @@ knows their order alone: see `experiments.main_job.graph`.
 
 --base and --stronger take the names that `experiments.players` explains: llama:FOLDER, for example.
 
+--prices, --spend_calls and --spend_money are those of `experiments.collect`. Each stage that plays
+has them for itself, once every time it is started, and they may be others when the run goes on.
+
 The same command goes on where it was stopped, by a signal, a failure or a crash; a stage whose
 inputs have not changed is not run again. A folder belongs to one set of flags.
 """
@@ -31,7 +34,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments import players, stages
+from experiments import players, spending_flags, stages
 from experiments.bench.runner import replace_text
 from experiments.main_job import report_page
 from experiments.main_job.assemble import assemble, environment
@@ -54,6 +57,7 @@ _BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]
 _API_KEY_ENV = flags.DEFINE_string(
     "api_key_env", "OPENAI_API_KEY", "Environment variable of the key; none where none is needed."
 )
+spending_flags.define_flags()
 _JOBS = flags.DEFINE_integer(
     "jobs", None, "Stages at once. [as many as there are cores, 4 at most; 1 at --scale=paper]", 1
 )
@@ -132,14 +136,18 @@ def _players(kind: str) -> Players:
     proposer = _SCRIPTED.proposer if base == _SCRIPTED.base else None
     if base.startswith((_LLAMA, _OPENAI)):
         proposer = base
-    return Players(base, stronger, proposer, tuple(folders), _server())
+    limits = spending_flags.given()
+    if limits and not _is_served():
+        raise ValueError(f"{limits[0]}: nobody plays behind a server, expected openai:MODEL")
+    return Players(base, stronger, proposer, tuple(folders), _server(), limits)
 
 
 def _check_models(job: Job) -> None:
     """Raises ValueError where who plays or is trained is not there: the folder of a run that never
     was would refuse the right names."""
     key = None if _API_KEY_ENV.value == "none" else _API_KEY_ENV.value
-    with players.Players(players.make_world("sif"), players.Servers(api_key_env=key)) as found:
+    servers = players.Servers(api_key_env=key, **spending_flags.from_flags())
+    with players.Players(players.make_world("sif"), servers) as found:
         for one in job.players.values():
             found.check(one.base)
             found.check(one.stronger)
@@ -147,8 +155,12 @@ def _check_models(job: Job) -> None:
         players.check_model(job.backbone)
 
 
+def _is_served() -> bool:
+    return any((name or "").startswith(_OPENAI) for name in (_BASE.value, _STRONGER.value))
+
+
 def _server() -> tuple[str, ...]:
-    if not any((name or "").startswith(_OPENAI) for name in (_BASE.value, _STRONGER.value)):
+    if not _is_served():
         return ()
     found = [f"--api_key_env={_API_KEY_ENV.value}"]
     if _BASE_URL.value is not None:

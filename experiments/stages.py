@@ -65,6 +65,7 @@ class Stage:
       inputs: files and folders from outside that it reads.
       keeps: its program goes on with whatever is there already and refuses what does not fit, so
         nothing is put aside: for what was expensive to get.
+      limits: further arguments, which change nothing about what it makes and are not hashed.
       seconds: about how long it takes, for the time left.
     """
 
@@ -74,6 +75,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     keeps: bool = False
+    limits: tuple[str, ...] = ()
     seconds: float = 1.0
 
 
@@ -254,7 +256,7 @@ class _Run:
         return None
 
     def _start(self, stage: Stage) -> None:
-        arguments = [_filled(one, self._out) for one in stage.arguments]
+        arguments = [_filled(one, self._out) for one in (*stage.arguments, *stage.limits)]
         running = {"version": _VERSION, "hash": self._wanted[stage.name], "finished": False}
         replace_text(self._record(stage), json.dumps(running) + "\n")
         log = self._out / "logs" / f"{stage.name}.log"

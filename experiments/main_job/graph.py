@@ -34,6 +34,7 @@ class Players:
       proposer: the base actor as it samples, for search; None where there is no search.
       folders: language models whose files count as inputs.
       flags: for the scripts that play, such as --base_url.
+      limits: further ones, which change nothing about what they find, such as --spend_calls.
     """
 
     base: str
@@ -41,6 +42,7 @@ class Players:
     proposer: str | None = None
     folders: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +181,7 @@ class _Pair:
             needs=self._needs_q(),
             inputs=self._players.folders,
             keeps=True,
+            limits=self._players.limits,
             seconds=(1.5 if self._searches else 0.5) * number,
         )
 
@@ -364,6 +367,7 @@ class _Pair:
             (out,),
             needs=tuple(needs),
             inputs=self._players.folders,
+            limits=self._players.limits,
             seconds=(3.0 if self._searches else 1.2) * number,
         )
 
@@ -382,7 +386,8 @@ class _Pair:
             *self._who(),
         )
         needs = (f"evaluate-test-{self._key}", f"{PRM_STATE}-{self._key}")
-        return _stage(f"examine-{self._key}", "examine", flags, (out,), needs=needs, seconds=50)
+        how = dict(needs=needs, limits=self._players.limits, seconds=50)
+        return _stage(f"examine-{self._key}", "examine", flags, (out,), **how)
 
     def _stored(self) -> str:
         """Hidden states of the rollouts' texts, which the plan computes: of one decoder."""

@@ -23,6 +23,7 @@ from adapters.rollouts.counts import read_counts
 from core import dp
 from experiments import conditions as conditions_lib
 from tests.adapters import doors
+from tests.adapters.chat_server import ChatServer
 from tests.adapters.small_rollouts import read_texts
 from tests.experiments import fake_models
 from tests.experiments.in_process import Script
@@ -415,6 +416,21 @@ def test_rubbish_is_answered_by_one_line(script, tmp_path, conditions, flags, me
     assert message in done.error
     assert "\n" not in done.error
     assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+def test_limits_on_calls_and_money_stop_in_one_line(script, tmp_path):
+    path = tmp_path / "conditions.json"
+    path.write_text(json.dumps(CONDITIONS[:1]))
+    with ChatServer() as server:
+        given = [*PLAYERS, "--actor=openai:tiny", "--api_key_env=none", f"--conditions={path}"]
+        given += [f"--base_url={server.base_url}", "--tasks=2", f"--out={tmp_path / 'out'}"]
+        for limit, spent in [
+            (["--spend_calls=1"], "spent 1 of at most 1 calls"),
+            (["--spend_money=0.01", "--prices=tiny=0/100000"], "of at most 0.01"),
+        ]:
+            done = script(*given, *limit)
+            assert done.error.startswith("evaluate: ") and spent in done.error
+            assert done.error.endswith(". The same command goes on.")
 
 
 def test_a_folder_holds_one_configuration(script, tmp_path):

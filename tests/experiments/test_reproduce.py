@@ -24,7 +24,11 @@ from tests.experiments.in_process import Script
 SCRIPTS = pathlib.Path(experiments.__file__).parent
 PLAYERS = {
     "scripted": Players("greedy", "reasoner", proposer="experiments.main_job.proposer:greedy"),
-    "served": Players("openai:small", "openai:large", "openai:small", (), ("--base_url=http://x",)),
+    "served": Players(
+        *("openai:small", "openai:large", "openai:small"),
+        flags=("--base_url=http://x",),
+        limits=("--spend_calls=9", "--spend_money=1", "--prices=small=1/2,large=3/4"),
+    ),
     "without search": Players("greedy", "reasoner"),
 }
 
@@ -80,7 +84,7 @@ def test_scripts_know_the_flags_they_are_given(scale, players):
         assert dash_m == "-m"
         script = module.removeprefix("experiments.")
         defined = known.setdefault(script, defined_flags(script))
-        given = {re.match(r"--(\w+)(=|$)", flag)[1] for flag in flags}
+        given = {re.match(r"--(\w+)(=|$)", flag)[1] for flag in (*flags, *stage.limits)}
         assert given <= defined, f"{module} has no {given - defined}"
 
 
@@ -306,6 +310,7 @@ def test_a_missing_checkpoint_is_one_clear_line(tmp_path):
         ("--base=foo", "'foo' is none of greedy, reasoner, oracle, recorded, openai:MODEL, "),
         ("--stronger=search", "'search' is none of greedy, "),
         ("--stronger=openai:large", "the environment variable NO_KEY is not set"),
+        ("--spend_calls=9", "--spend_calls=9: nobody plays behind a server, expected openai:MODEL"),
         ("--backbone={empty}", "{empty}: no config.json there, expected a language model's folder"),
     ],
 )
@@ -316,6 +321,37 @@ def test_who_is_not_there_is_told_before_anything_is_written(tmp_path, flag, mes
     done = Script("experiments.reproduce")(f"--out={out}", *flags, flag.format(empty=empty))
     assert done.error.startswith("reproduce: " + message.format(empty=empty))
     assert not out.exists()
+
+
+SERVED = ["--actors=openai", "--base=openai:small", "--stronger=openai:large@http://x"]
+
+
+def test_limits_go_to_the_stages_that_play_and_may_change(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stages, "run", lambda graph, *_, **__: seen.append(graph) or 1 / 0)
+    limits = ["--spend_calls=9", "--spend_money=1.5", "--prices=small=1/2,large=3/4"]
+    for more in ([], limits):
+        flags = ["--scale=smoke", *SERVED, "--api_key_env=none", *more]
+        with pytest.raises(ZeroDivisionError):
+            Script("experiments.reproduce")(f"--out={tmp_path / 'out'}", *flags)
+    free, limited = seen
+    assert stages.hashes(free, "") == stages.hashes(limited, "")
+    assert not [stage for stage in free if stage.limits]
+    plays = {stage.name.partition("-")[0] for stage in limited if stage.limits}
+    assert plays == {"collect", "evaluate", "examine"}
+    assert {frozenset(stage.limits) for stage in limited} == {frozenset(), frozenset(limits)}
+
+
+def test_limits_that_cannot_be_kept_are_told_before_anything_is_written(tmp_path):
+    for more, message in [
+        (["--spend_money=1"], "money is limited, expected prices of the models"),
+        (["--prices=small=1/2"], "there are prices of ['small'], expected 'large' too"),
+        (["--prices=small"], "--prices: 'small', expected MODEL=INPUT/OUTPUT"),
+    ]:
+        flags = ["--scale=smoke", *SERVED, "--api_key_env=none", *more]
+        done = Script("experiments.reproduce")(f"--out={tmp_path / 'out'}", *flags)
+        assert done.error == f"reproduce: {message}"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_server_needs_the_names_of_its_models(tmp_path):

@@ -331,6 +331,13 @@ def test_an_argument_may_be_what_an_earlier_stage_found(tmp_path):
         run(tmp_path, plan, strange)
 
 
+def test_limits_are_told_a_stage_and_run_nothing_again(tmp_path):
+    told = ("-c", "import sys; open(sys.argv[1], 'a').write(sys.argv[2])", "{out}/told")
+    for limit in ("--spend=1", "--spend=2"):
+        run(tmp_path, Stage("told", told, ("told",), limits=(limit,)))
+    assert (tmp_path / "told").read_text() == "--spend=1"
+
+
 def test_stages_get_variables_that_are_not_set_already(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFREG_A", "set already")
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['SELFREG_A'] + os.environ['B'])"
