@@ -14,7 +14,7 @@ from experiments import conditions, stages, summary
 from experiments.contest import Result
 from experiments.main_job import report_page, results
 from experiments.main_job.assemble import assemble
-from experiments.main_job.graph import Job, Players
+from experiments.main_job.graph import ORACLE, Job, Players
 from experiments.main_job.proposer import Straying
 from experiments.main_job.scales import SCALES
 from experiments.main_job.suite import MAIN, VARIANTS, for_test, for_train
@@ -340,6 +340,18 @@ def test_limits_go_to_the_stages_that_play_and_may_change(tmp_path, monkeypatch)
     plays = {stage.name.partition("-")[0] for stage in limited if stage.limits}
     assert plays == {"collect", "evaluate", "examine"}
     assert {frozenset(stage.limits) for stage in limited} == {frozenset(), frozenset(limits)}
+
+
+def test_the_fields_of_results_are_explained(tmp_path, monkeypatch):
+    text = (SCRIPTS.parent / "docs" / "results.md").read_text()
+    monkeypatch.setattr(stages, "run", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Script("experiments.reproduce")(f"--out={tmp_path}", "--scale=smoke", "--actors=scripted")
+    config = json.loads((tmp_path / "config.json").read_text())
+    given = for_test(plan(), "prm", {MAIN: "h"}, whole_tasks=True)
+    methods = {one.kind for one in conditions.parse(given, 1)}
+    assert "task_prm_first" in methods
+    assert [name for name in (*config, *methods, ORACLE) if f"`{name}`" not in text] == []
 
 
 def test_limits_that_cannot_be_kept_are_told_before_anything_is_written(tmp_path):
