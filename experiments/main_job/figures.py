@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.main_job.drawing import Draw, Theme, new_figure
 from experiments.main_job.results import calls, names, of
-from experiments.main_job.tables import CAUSES, METHODS, TASK_TYPES, expected_interval, name
+from experiments.main_job.tables import (
+    CAUSES,
+    METHODS,
+    TASK_TYPES,
+    expected_interval,
+    name,
+    shorter,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +58,7 @@ def curve(
                 color=theme.muted,
                 ls="--",
                 lw=1.2,
-                label="ceiling: frontier in hindsight, training tasks",
+                label="ceiling, in hindsight",
             )
         for i, series in enumerate(found):
             _series(axes, of(rows, series=series), ends, series, theme.series[i % 6], i)
@@ -241,7 +248,7 @@ def _series(
         lw=1.2 if place else 2,
         ls="none" if alone else "-",
         zorder=3 if place else 4,
-        label=label,
+        label=shorter(label),
         markevery=slice(1, None) if len(x) > len(rows) else None,
     )
 

@@ -42,6 +42,11 @@ def name(row: Row) -> str:
     return found + (", rising" if rises else "") + (", with the PRM" if dial.get("either") else "")
 
 
+def shorter(called: str) -> str:
+    """The name of a condition or series with fewer words."""
+    return called.replace(RISING, ", rising")
+
+
 def percent(share: float | None) -> str:
     """A share as 62.5%."""
     return "–" if share is None else f"{100 * share:.1f}%"
@@ -246,6 +251,7 @@ def at_equal_usage(caption: str, rows: Sequence[Row]) -> Safe:
             judged = "–" if row["ci"] is None else "yes" if _is_apart(row["ci"]) else "no"
             other = METHODS.get(row["b"]["method"], row["b"]["method"])
             other += "".join(one for one in (RISING, REPLIES) if one in row["b"]["setting"])
+            other = shorter(other)
             cells = [_points(row), judged, _calls_apart(row)]
             lines.append((f"{name(row['a'])} − {other}", cells))
     columns = ["helper − other", "success, points", "beyond chance", "calls"]

@@ -44,14 +44,17 @@ def _first_steps(results: Mapping[str, Any]) -> Iterator[str]:
     here = _HERE | dict(intervention="stronger")
     rows = in_table(results, "5", **here)
     for never in of(rows, method="never"):
-        for row in of(rows, method="task_prm_first"):
-            if row["success"] <= never["success"]:
-                yield (
-                    f"PRM thresholds that are looked at in the first five steps alone "
-                    f"({row['setting']}) gain nothing: {percent(row['success'])} at "
-                    f"{calls(row['usage']):.2f} calls, {percent(never['success'])} without help. "
-                    "What goes wrong here goes wrong later, or is not told by the state alone."
-                )
+        told = [
+            f"{percent(row['success'])} at {calls(row['usage']):.2f} calls"
+            for row in of(rows, method="task_prm_first")
+            if row["success"] <= never["success"]
+        ]
+        if told:
+            yield (
+                "PRM thresholds that are looked at in the first five steps alone gain nothing: "
+                f"{', '.join(told)}, {percent(never['success'])} without help. What goes wrong "
+                "here goes wrong later, or is not told by the state alone."
+            )
 
 
 def _stopping(results: Mapping[str, Any]) -> Iterator[str]:

@@ -175,7 +175,7 @@ def test_a_run_that_found_little_has_a_page(found):
 @pytest.mark.usefixtures("no_matplotlib")
 def test_what_a_condition_is_called_says_how_it_decides(found):
     text = report_page.html(found)
-    assert "helper r mid − PRM threshold, rising threshold, replies read" in text
+    assert "helper r mid − PRM threshold, rising, replies read" in text
     assert "helper r mid, with the PRM" not in text
     for row in found["conditions"]:
         row["dial"] = {"values": [0.3], "share": 0.0, "either": row["method"] == "helper"}

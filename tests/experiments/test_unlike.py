@@ -33,7 +33,7 @@ def test_each_thing_is_said_with_its_numbers():
     search, toggling, first_steps, stopping = unlike_the_paper(found)
     assert "succeeds in 10.0%, without it in 30.0%" in search
     assert "changes 3.50 times a task, 4.25 by the helper" in toggling
-    assert "(30%) gain nothing: 30.0% at 2.40 calls, 30.0% without" in first_steps
+    assert "gain nothing: 30.0% at 2.40 calls, 30.0% without help" in first_steps
     assert "right in 65.0% of S_obj" in stopping and "always the same, 70.0%" in stopping
 
 
