@@ -76,7 +76,7 @@ class TransitionCounts:
         """Makes empty counts.
 
         Args:
-          num_actions: A = K + 1, from 2 to 127: action 0 is nohelp, actions 1..K are the helps.
+          num_actions: A = K + 1, from 2 to 32: action 0 is nohelp, actions 1..K are the helps.
 
         Raises:
           TypeError: `num_actions` is no int.

@@ -11,7 +11,7 @@ from core import coverage as coverage_lib
 from core import layout as layout_lib
 
 _ROW_SUM_TOLERANCE = 1e-9
-MAX_ACTIONS = 127  # policies are int8
+MAX_ACTIONS = 32  # a bit each in `core.bellman.mask_type`
 
 
 @jax.tree_util.register_dataclass
@@ -91,7 +91,7 @@ class TransitionTable:
           next_state: [E] int, terminals included.
           prob: [E] float, P(next_state | state, action); each row sums to one within 1e-9.
           num_states: S, terminals included.
-          num_actions: A = K + 1, at least 2.
+          num_actions: A = K + 1, from 2 to 32.
           success: id or ids of the terminals that count as success.
           failure: id or ids of the terminals that count as failure.
           start: id or ids of the states an episode may begin in.

@@ -114,6 +114,7 @@ def test_the_good_table_is_good():
         ({"num_states": 0}, ("num_states", "0")),
         ({"num_states": 4.5}, ("num_states", "4.5")),
         ({"num_actions": 0}, ("num_actions", "0")),
+        ({"num_actions": 33}, ("num_actions", "2..32", "33")),
         ({"state": [], "action": [], "next_state": [], "prob": []}, ("state", "empty")),
     ],
     ids=lambda x: str(x)[:60] if isinstance(x, dict) else "",

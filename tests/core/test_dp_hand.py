@@ -73,6 +73,16 @@ def test_shapes_dtypes_and_terminals():
     np.testing.assert_array_equal(single.policy, solution.policy)
 
 
+def test_as_many_actions_as_there_may_be():
+    # Help k succeeds with k / 31, for 0.01 a call: the last is best and worth 0.99.
+    entries = [(0, k, WIN, k / 31) for k in range(1, 32)]
+    entries += [(0, k, FAIL, 1 - k / 31) for k in range(31)]
+    solution = dp.sweep(build(entries, 1, num_helps=31), np.full((1, 31), 0.01))
+    assert solution.policy[0] == 31
+    np.testing.assert_allclose(solution.success[0], 1.0)
+    np.testing.assert_allclose(solution.usage[0, 0], np.eye(31)[30], atol=1e-12)
+
+
 def test_two_steps():
     # At 1: help gains 1/2, so ask for r < 1/2: V_1 = 1 - r; else V_1 = 1/2.
     # At 0, r < 1/2: help V_1 - r = 1 - 2r, nohelp V_1 / 2 = (1 - r) / 2; ask for r < 1/3.
