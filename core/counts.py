@@ -19,10 +19,11 @@ from scipy import sparse
 from core import archive
 from core.table import MAX_ACTIONS, TransitionTable, build_table
 
-# In place of a next state: how the episode ended.
-SUCCESS = -1
-FAILURE = -2
-TRUNCATED = -3  # out of steps; as good as a failure, but counted apart
+# In place of a next state: how the episode ended. Not -1, which `StateIndex.lookup` gives for a key
+# it does not know, nor -2 and -3, which once were the codes of other ends.
+SUCCESS = -4
+FAILURE = -5
+TRUNCATED = -6  # out of steps; as good as a failure, but counted apart
 
 _MAX_ROWS = 2**31 - 4  # pairs (state, action), so that rows and columns below are int32
 _MAX_STEPS = 2**53  # the largest count that float64, which tables use, holds exactly
@@ -30,6 +31,7 @@ _ENTRY_BYTES = 16  # of an entry of _Steps
 _MIN_PENDING = 2**20  # entries that may wait unsorted however small the table is
 
 _KIND, _VERSION = "transition-counts", 1
+_SHIFT_IN_FILES = 3  # of the ends, which files hold as -1, -2 and -3
 _FIELDS = {
     "num_actions": archive.Field(np.int64, 0),
     "state": archive.Field(np.int32, 1),
@@ -134,6 +136,14 @@ class TransitionCounts:
             "n": _integers("n", n, 1, _MAX_STEPS),
         }
         length = _common_length(arrays)
+        reached = np.atleast_1d(arrays["next_state"])
+        unknown = np.flatnonzero((reached > SUCCESS) & (reached < 0))
+        if unknown.size:
+            where = f"[{unknown[0]}]" if arrays["next_state"].ndim else ""
+            raise ValueError(
+                f"next_state{where} is {reached[unknown[0]]}, neither a state nor an end: expected "
+                "0 or more, SUCCESS, FAILURE or TRUNCATED"
+            )
         if not length:
             return
         state, action, next_state, n = arrays.values()
@@ -231,6 +241,7 @@ class TransitionCounts:
           OSError: the file cannot be written.
         """
         arrays = {"num_actions": np.array(self._num_actions), **self.entries()._asdict()}
+        arrays["next_state"][arrays["next_state"] < 0] += _SHIFT_IN_FILES
         archive.write(path, _KIND, _VERSION, arrays)
 
     @classmethod
@@ -242,6 +253,7 @@ class TransitionCounts:
           ValueError: the file is damaged or does not hold transition counts.
         """
         arrays = archive.read(path, _KIND, _VERSION, _FIELDS)
+        arrays["next_state"][arrays["next_state"] < 0] -= _SHIFT_IN_FILES
         try:
             counts = cls(int(arrays.pop("num_actions")))
             counts.add(**arrays)

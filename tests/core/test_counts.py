@@ -16,7 +16,7 @@ STEPS = st.lists(
     st.tuples(
         st.integers(0, 4),
         st.integers(0, NUM_ACTIONS - 1),
-        st.integers(TRUNCATED, 4),
+        st.sampled_from([SUCCESS, FAILURE, TRUNCATED, 0, 1, 2, 3, 4]),
         st.integers(1, 3),
     ),
     max_size=30,
@@ -89,7 +89,12 @@ def test_numbers_go_with_arrays():
     result.add([0, 1], 1, SUCCESS)
     result.add(3, [0, 1], [4, FAILURE], n=[2, 7])
     result.add(3, 0, 4)
-    assert as_lists(result) == [[0, 1, 3, 3], [1, 1, 0, 1], [-1, -1, 4, -2], [1, 1, 3, 7]]
+    assert as_lists(result) == [
+        [0, 1, 3, 3],
+        [1, 1, 0, 1],
+        [SUCCESS, SUCCESS, 4, FAILURE],
+        [1, 1, 3, 7],
+    ]
 
 
 def test_added_arrays_may_change_afterwards():
@@ -98,7 +103,7 @@ def test_added_arrays_may_change_afterwards():
     result.add(state, 0, SUCCESS, n)
     state[:], n[:] = 7, 9
     result.entries().n[:] = 5
-    assert as_lists(result) == [[0, 1], [0, 0], [-1, -1], [1, 1]]
+    assert as_lists(result) == [[0, 1], [0, 0], [SUCCESS] * 2, [1, 1]]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64])
@@ -113,7 +118,9 @@ def test_memory_is_bounded_by_the_distinct_entries(monkeypatch):
     rng = np.random.default_rng(0)
     result = TransitionCounts(2)
     for _ in range(100):
-        result.add(rng.integers(0, 20, 300), rng.integers(0, 2, 300), rng.integers(-3, 20, 300))
+        next_state = rng.integers(-3, 20, 300)
+        next_state[next_state < 0] += TRUNCATED + 3
+        result.add(rng.integers(0, 20, 300), rng.integers(0, 2, 300), next_state)
         # 16 bytes an entry; the buffer is emptied once it holds more than 1000 steps.
         assert result.nbytes <= 16 * (20 * 2 * 23 + 1000)
         held = [result._counted, *result._pending]
@@ -217,8 +224,10 @@ def test_bad_table_arguments(arguments, message):
         (([0], np.array([2**63], np.uint64), 0), ValueError, r"action\[0\] is 9223372036854775808"),
         ((0, 2, 0), ValueError, "action is 2, expected 0 to 1"),
         ((0, [1, -1], 0), ValueError, r"action\[1\] is -1, expected 0 to 1"),
-        ((0, 0, -4), ValueError, "next_state is -4, expected -3 to"),
-        ((0, 0, [0, 2**31]), ValueError, r"next_state\[1\] is 2147483648, expected -3 to"),
+        ((0, 0, -7), ValueError, "next_state is -7, expected -6 to"),
+        ((0, 0, [0, -1]), ValueError, r"next_state\[1\] is -1, neither a state nor an end"),
+        ((0, 0, -3), ValueError, "next_state is -3, neither a state nor an end"),
+        ((0, 0, [0, 2**31]), ValueError, r"next_state\[1\] is 2147483648, expected -6 to"),
         ((0, 0, 0, [1, 0]), ValueError, r"n\[1\] is 0, expected 1 to"),
         ((0, 0, 0, -1), ValueError, "n is -1, expected 1 to"),
         ((0, 0, 0, 2**53), ValueError, r"n makes more than 2\^53 steps"),
@@ -246,7 +255,7 @@ def test_largest_ids_fit():
     largest = 2**30 - 3
     result = TransitionCounts(2)
     result.add([largest], [1], [largest])
-    assert [array.tolist() for array in result._pending[0]] == [[2**31 - 5], [2**30], [1]]
+    assert [array.tolist() for array in result._pending[0]] == [[2**31 - 5], [2**30 + 3], [1]]
     with pytest.raises(ValueError, match=r"state\[0\] is 1073741822, expected 0 to 1073741821"):
         result.add([largest + 1], [0], [0])
 
@@ -293,6 +302,22 @@ def test_save_and_load(tmp_path_factory, steps):
     assert loaded.num_actions == saved.num_actions
     assert loaded.num_states == saved.num_states
     assert loaded.num_steps == saved.num_steps
+
+
+def test_a_key_that_is_not_known_is_no_success():
+    index = StateIndex()
+    index.intern(["start"])
+    with pytest.raises(ValueError, match=r"next_state\[0\] is -1"):
+        TransitionCounts(2).add(index.lookup(["start"]), 0, index.lookup(["typo"]))
+
+
+def test_files_hold_ends_as_they_always_have(tmp_path):
+    path = tmp_path / "counts.npz"
+    steps = [(0, 0, TRUNCATED, 1), (0, 0, FAILURE, 2), (0, 0, SUCCESS, 3), (0, 0, 0, 4)]
+    counted(steps).save(path)
+    arrays = archive.read(path, "transition-counts", 1, counts._FIELDS)
+    assert arrays["next_state"].tolist() == [-3, -2, -1, 0]
+    assert TransitionCounts.load(path).outcomes() == (3, 2, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import coverage as coverage_module
-from core.counts import FAILURE, SUCCESS, TransitionCounts
+from core.counts import FAILURE, SUCCESS, TRUNCATED, TransitionCounts
 from core.coverage import coverage
 from core.table import TransitionTable
 
@@ -118,7 +118,12 @@ def test_long_walks_are_cut_and_it_says_so(monkeypatch):
 
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(-3, 5), st.integers(1, 4)),
+        st.tuples(
+            st.integers(0, 5),
+            st.integers(0, 1),
+            st.sampled_from([SUCCESS, FAILURE, TRUNCATED]) | st.integers(0, 5),
+            st.integers(1, 4),
+        ),
         min_size=1,
         max_size=25,
     )
@@ -140,7 +145,9 @@ def test_visits_solve_the_linear_system(steps):
 
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, 5), st.just(0), st.integers(-1, 5), st.integers(1, 4)),
+        st.tuples(
+            st.integers(0, 5), st.just(0), st.just(SUCCESS) | st.integers(0, 5), st.integers(1, 4)
+        ),
         min_size=1,
         max_size=12,
     )
