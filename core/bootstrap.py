@@ -48,8 +48,8 @@ def bootstrap(
     """Intervals for the success and usage of a plan, as if other tasks had been drawn.
 
     Each resample draws as many tasks as there are, with replacement, and weighs each task's start
-    states by how often it was drawn; the plan stays as it is. What the table itself does not know,
-    the transition probabilities, is not resampled.
+    states by how often it was drawn; tasks of no weight are none. The plan stays as it is. What the
+    table itself does not know, the transition probabilities, is not resampled.
 
     Args:
       table: the table the plan was made for.
@@ -61,7 +61,7 @@ def bootstrap(
       discount: gamma, as for the plan.
 
     Raises:
-      ValueError: for arguments out of range, or fewer than two tasks.
+      ValueError: for arguments out of range, or fewer than two tasks of some weight.
     """
     num_resamples = checks.whole("num_resamples", num_resamples, 1, 2**31 - 1)
     level = checks.in_range("level", level, 0.0, 1.0, open_low=True)
@@ -72,16 +72,18 @@ def bootstrap(
             f"groups must be [G] = [{num_starts}] integers, got shape {groups.shape}, "
             f"dtype {groups.dtype}."
         )
-    names, group = np.unique(groups, return_inverse=True)
+    possible = table.start_weight > 0
+    start, weight = table.start[possible], table.start_weight[possible]
+    names, group = np.unique(groups[possible], return_inverse=True)
     if names.size < 2:
-        raise ValueError(f"groups must name at least 2 tasks, got {names.size}.")
+        raise ValueError(f"groups must name at least 2 tasks of some weight, got {names.size}.")
     reached = evaluate(table, plan.policy.T, discount=discount)
     outcome = np.concatenate(
-        [reached.success[table.start][..., None], reached.usage[table.start]], axis=-1
+        [reached.success[start][..., None], reached.usage[start]], axis=-1
     )  # [G, J, 1 + K]
-    mixed = np.einsum("gjk,j->gk", outcome, plan.weight) * table.start_weight[:, None]
+    mixed = np.einsum("gjk,j->gk", outcome, plan.weight) * weight[:, None]
     total = np.zeros((names.size, 2 + table.num_helps))
-    np.add.at(total, group, np.column_stack([table.start_weight, mixed]))
+    np.add.at(total, group, np.column_stack([weight, mixed]))
     dtype, context = solver.precision(None)
     with context:
         keys = jax.random.split(jax.random.key(seed), num_resamples)

@@ -55,15 +55,17 @@ class ActionValues:
         """[S, K] gain of each help over nohelp, (S_k - S_0) - r.(M_k - M_0).
 
         The target a helper is trained on: help is worth asking for where it is above zero. NaN
-        where help or nohelp is not available.
+        where help or nohelp is not available, or both call without end at a cost.
 
         Args:
           costs: r, a number or [K].
         """
         num_helps = self.usage.shape[-1]
         r = np.broadcast_to(checks.non_negative("costs", costs), (num_helps,))
-        value = self.success - self.usage @ r
-        return value[:, 1:] - value[:, :1]
+        spent = np.where(r > 0, self.usage, 0.0) * r  # for ever at no cost is no cost
+        value = self.success - spent.sum(axis=-1)
+        with np.errstate(invalid="ignore"):  # -inf from -inf
+            return value[:, 1:] - value[:, :1]
 
 
 def evaluate(
@@ -116,11 +118,13 @@ def evaluate(
     success[table.terminal == 1] = 1.0
     if not is_batch:
         success, usage = success[:, 0], usage[:, 0]
+    possible = table.start_weight > 0  # where there is no weight, usage without end is none
+    start, weight = table.start[possible], table.start_weight[possible]
     return Evaluation(
         success=success,
         usage=usage,
-        expected_success=table.start_weight @ success[table.start],
-        expected_usage=np.tensordot(table.start_weight, usage[table.start], 1),
+        expected_success=weight @ success[start],
+        expected_usage=np.tensordot(weight, usage[start], 1),
     )
 
 

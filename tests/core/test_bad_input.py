@@ -258,6 +258,8 @@ def test_bootstraps():
     refused(lambda: dp.bootstrap(table(), plan, level=0.0), "level", "0.0")
     refused(lambda: dp.bootstrap(table(), plan, num_resamples=0), "num_resamples", "0")
     refused(lambda: dp.bootstrap(table(), plan, groups=[0, 1, 2]), "groups", "3", "2")
+    one_task = table(start_weight=[1.0, 0.0])
+    refused(lambda: dp.bootstrap(one_task, plan), "groups", "2", "weight", "1")
 
 
 def test_priors():

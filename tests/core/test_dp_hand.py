@@ -295,3 +295,8 @@ def test_bootstrap_of_two_tasks():
     sure = dp.bootstrap(table, dp.plan(table, 5.0), num_resamples=50)
     np.testing.assert_allclose(sure.success_interval, [1, 1], atol=1e-7)
     np.testing.assert_allclose(sure.usage_interval, [[0, 1]], atol=1e-7)
+    # A task of no weight is none, and leaves every resample as it is.
+    weighed = dict(start=[0, 1, 1], start_weight=[0.5, 0.0, 0.5])
+    entries = [(0, 0, FAIL, 1.0), (0, 1, WIN, 1.0), (1, 0, WIN, 1.0), (1, 1, WIN, 1.0)]
+    again = dp.bootstrap(build(entries, 2, **weighed), plan, num_resamples=400, level=0.9)
+    np.testing.assert_array_equal(again.success_draws, found.success_draws)

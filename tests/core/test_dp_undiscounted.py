@@ -172,6 +172,28 @@ def test_help_for_ever():
     np.testing.assert_array_equal(values.usage[:2, :, 0], [[0, np.inf], [0, np.inf]])
 
 
+def begins_elsewhere():
+    """0: everything succeeds. 1: nohelp fails, help goes on for ever. Episodes begin at 0."""
+    entries = [(0, 0, WIN, 1.0), (0, 1, WIN, 1.0), (1, 0, FAIL, 1.0), (1, 1, 1, 1.0)]
+    return build(entries, 2, start=[0, 1], start_weight=[1.0, 0.0])
+
+
+def test_starts_of_no_weight_do_not_count():
+    table = begins_elsewhere()
+    found = dp.evaluate(table, policy_of(table, [0, 1]))
+    np.testing.assert_array_equal(found.usage[:2, 0], [0, np.inf])
+    np.testing.assert_array_equal(found.expected_usage, [0.0])
+    assert found.expected_success == 1.0
+
+
+def test_calls_without_end_cost_nothing_at_no_cost():
+    table = begins_elsewhere()
+    values = dp.action_values(table, policy_of(table, [0, 1]))
+    np.testing.assert_array_equal(values.advantage(0.0)[:2, 0], [0.0, 0.0])
+    # Help succeeds no more than nohelp does, for r a call and for r a call without end.
+    np.testing.assert_array_equal(values.advantage(0.5)[:2, 0], [-0.5, -np.inf])
+
+
 def test_infinite_usage_is_told_from_finite():
     # 0: nohelp goes to 1 with 1/2, else succeeds; 1: help 2 for ever. 2: help 1 once, succeeds.
     rows = [(0, 0, 1, 0.5), (0, 0, WIN, 0.5), (1, 2, 1, 1.0), (1, 0, FAIL, 1.0), (2, 1, WIN, 1.0)]
