@@ -23,7 +23,9 @@ import numpy as np
 
 from core.layout import Layout
 
-NO_MASS = 1e-9  # the tolerance of row sums: less mass than this cannot be told from rounding
+# The tolerance of row sums: no more mass than this cannot be told from rounding. A little above
+# 1e-9, lest 1 - (1 - 1e-9) be more.
+NO_MASS = 1.000001e-9
 
 
 @jax.tree_util.register_dataclass
@@ -179,6 +181,15 @@ def best_allowed(values: list[jax.Array], allowed: jax.Array) -> jax.Array:
     """[B, R] the largest of A arrays over the actions whose bit is set in `allowed` [B, R]."""
     kept = [jnp.where(has_bit(allowed, a), q, -jnp.inf) for a, q in enumerate(values)]
     return functools.reduce(jnp.maximum, kept)
+
+
+def near_best(values: list[jax.Array], allowed: jax.Array, tie: Any) -> jax.Array:
+    """[B, R] bit masks of the actions in `allowed` [B, R] within `tie` of the best of A arrays."""
+    least = best_allowed(values, allowed) - tie
+    mask = jnp.zeros_like(allowed)
+    for a, x in enumerate(values):
+        mask |= (x >= least).astype(allowed.dtype) << a
+    return mask & allowed
 
 
 def has_bit(mask: jax.Array, action: int) -> jax.Array:

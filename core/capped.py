@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core import bellman, checks, cycles, rules, solver
+from core import bellman, certificate, checks, cycles, rules, solver
 from core.compiling import jit
 from core.table import TransitionTable
 
 _TOLERANCE = 1e-10
+_ROOM, _TIE = 1.5, 8.0  # as in `core.solver`
 _MAX_SWEEPS = 10_000_000
 
 
@@ -62,6 +63,7 @@ def capped(
 
     Raises:
       ValueError: for a cap that is negative or not whole, and other arguments out of range.
+      RuntimeError: nohelp takes so long to end that sweeps do not come to rest.
     """
     discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
     num_helps = table.num_helps
@@ -87,15 +89,10 @@ def capped(
         # Calls are limited, so only nohelp can go round for ever; chains of it end.
         chained, free = cycles.break_free_cycles(table) if discount == 1.0 else (table, None)
         layout = chained.layout
-        found = _solve(
-            bellman.discount_rows(
-                layout, discount, dtype, eliminate=(True,) + (False,) * num_helps
-            ),
-            jnp.asarray(prices, dtype),
-            jnp.asarray(left > 0),
-            jnp.asarray(after),
-            target=_TOLERANCE * max(1.0 - discount, 1e-3),
+        backups = bellman.discount_rows(
+            layout, discount, dtype, eliminate=(True,) + (False,) * num_helps
         )
+        found = _solve(backups, prices.astype(dtype), left, after)
         head = np.arange(table.num_states) if free is None else free.head
         at = layout.position[head]
         value, *usage = (np.asarray(x)[at] for x in (found.value, *found.usage))
@@ -120,64 +117,84 @@ class _Solved(NamedTuple):
     policy: jax.Array  # [N, C] int8
 
 
+def _solve(backups, prices, left, after) -> _Solved:
+    """V first, then the least usage among the actions that tie for it, as in `core.solver`."""
+    dtype, num_helps = prices.dtype, len(prices)
+    target = _TOLERANCE / (_ROOM * _expected_steps(backups, left, dtype))
+    masks = backups.offered.dtype
+    may_call = 1 + ((left > 0) << np.arange(1, num_helps + 1)[:, None]).sum(axis=0)  # [C]
+    allowed = backups.offered[:, None] & may_call.astype(masks)
+    # Only helps are offered, and no call is left: nohelp there has no weight and no gain.
+    allowed = jnp.where(allowed == 0, masks.type(1), allowed)
+
+    def maximize(allowed, gain_weight, prices, target):
+        reached = _maximize(backups, allowed, after, gain_weight, prices, target=target)
+        if reached.iterations.max() >= _MAX_SWEEPS:
+            raise RuntimeError(f"nohelp takes too long to end: {_MAX_SWEEPS} sweeps do not rest.")
+        return reached.values
+
+    one_call = np.ones(num_helps, dtype)
+    value = maximize(allowed, 1.0, prices, target / _TIE)
+    tie = jnp.maximum(target, rules.rounding(value).max())
+    tied = _greedy(backups, value, allowed, after, 1.0, prices, tie)
+    negative = maximize(tied, 0.0, one_call, target)
+    fewest = _greedy(backups, negative, tied, after, 0.0, one_call, jnp.zeros_like(tie))
+    policy = rules.first_action(fewest)
+    chosen = rules.only_action(policy, backups.offered)
+    usage = [maximize(chosen, 0.0, -one, target) for one in np.eye(num_helps, dtype=dtype)[:-1]]
+    return _Solved(value, (*usage, -negative - sum(usage)), policy)
+
+
+def _expected_steps(backups, left, dtype) -> float:
+    """Of any policy: nohelp until the end, before each call and after the last, and the calls."""
+    ones = jnp.ones((backups.offered.shape[0], 1), dtype)
+    nohelp = bellman.has_bit(backups.offered, 0).astype(dtype)[:, None]
+    share = (nohelp, *[jnp.zeros_like(ones)] * (backups.num_actions - 1))
+    found = rules.evaluate(backups, share, ones, target=certificate.GROWTH, max_sweeps=_MAX_SWEEPS)
+    [steps] = certificate.largest(found.values, found.change)
+    if np.isinf(steps):
+        raise RuntimeError(f"nohelp takes too long to end: {_MAX_SWEEPS} sweeps do not rest.")
+    return (left.sum(axis=0).max() + 1.0) * (steps + 1.0)
+
+
 @jit
-def _solve(backups, prices, may_call, after, *, target) -> _Solved:
-    """Gauss-Seidel sweeps over [N, C] values; helps read the columns `after` [K, C] of theirs.
+def _maximize(backups, allowed, after, gain_weight, prices, *, target) -> rules.Reached:
+    """As `rules.maximize`, over [N, C] values; helps read the columns `after` [K, C] of theirs."""
+
+    def update(tile, values):
+        q = _backup(tile, values, after, gain_weight, prices)
+        return bellman.best_allowed(q, bellman.own(tile, allowed))
+
+    return rules.settle(
+        backups,
+        update,
+        jnp.zeros(allowed.shape, prices.dtype),
+        jnp.zeros((backups.feedback.shape[0], allowed.shape[1]), prices.dtype),
+        target=target,
+        max_sweeps=_MAX_SWEEPS,
+        extrapolate=True,
+        joined=True,
+    )
+
+
+@jit
+def _greedy(backups, values, allowed, after, gain_weight, prices, tie) -> jax.Array:
+    """[N, C] bit masks of the allowed actions that are within `tie` of the best."""
+
+    def visit(tile, kept):
+        q = _backup(tile, values, after, gain_weight, prices)
+        return bellman.write(tile, kept, bellman.near_best(q, bellman.own(tile, allowed), tie))
+
+    return bellman.visit_tiles(backups, visit, jnp.zeros_like(allowed))
+
+
+def _backup(tile, values, after, gain_weight, prices) -> list[jax.Array]:
+    """A arrays [B, C]: gain_weight gain - prices[a] and what follows, helps with one call fewer.
 
     Self-loops are eliminated for nohelp only: a help leads to another column.
     """
-    dtype = prices.dtype
-    num_helps, num_columns = after.shape
-    tie = 4 * target
-
-    def visit(tile, carry):
-        totals, policy = carry  # V, M_1, .., M_K
-        by_action = [_later(tile, total, after) for total in totals]  # [1 + K][A]
-        offered = bellman.own(tile, backups.offered)[:, None]
-        best = jnp.full(by_action[0][0].shape, -jnp.inf, dtype)
-        q = []
-        for a in range(num_helps + 1):
-            allowed, price = bellman.has_bit(offered, a), 0.0
-            if a > 0:
-                allowed, price = allowed & may_call[a - 1], prices[a - 1]
-            x = tile.gain[a, :, None] - price + by_action[0][a]
-            q.append(jnp.where(allowed, x, -jnp.inf))
-            best = jnp.maximum(best, q[a])
-        stuck = best == -jnp.inf  # only helps are offered, and no call is left
-        new = [jnp.where(stuck, 0.0, best)] + [jnp.zeros_like(best)] * num_helps
-        least = jnp.where(stuck, -jnp.inf, jnp.inf)
-        chosen = jnp.zeros(best.shape, jnp.int8)
-        for a in range(num_helps + 1):
-            used = [m[a] + float(a == k + 1) for k, m in enumerate(by_action[1:])]
-            better = (q[a] >= best - tie) & (sum(used) < least)
-            least = jnp.where(better, sum(used), least)
-            chosen = jnp.where(better, jnp.int8(a), chosen)
-            new[1:] = [jnp.where(better, u, m) for u, m in zip(used, new[1:], strict=True)]
-        written = tuple(bellman.write(tile, x, y) for x, y in zip(totals, new, strict=True))
-        return written, bellman.write(tile, policy, chosen)
-
-    def body(carry):
-        before, policy, _, sweeps = carry
-        totals, policy = bellman.visit_tiles(backups, visit, (before, policy))
-        moving = jnp.asarray(False)
-        for old, new in zip(before, totals, strict=True):
-            moving |= (jnp.abs(new - old) > jnp.maximum(target, rules.rounding(new))).any()
-        return totals, policy, moving, sweeps + 1
-
-    shape = (backups.offered.shape[0], num_columns)
-    start = tuple(jnp.zeros(shape, dtype) for _ in range(1 + num_helps))
-    totals, policy, _, _ = jax.lax.while_loop(
-        lambda carry: carry[2] & (carry[3] < _MAX_SWEEPS),
-        body,
-        (start, jnp.zeros(shape, jnp.int8), jnp.asarray(True), 0),
-    )
-    return _Solved(totals[0], totals[1:], policy)
-
-
-def _later(tile, values, after) -> list[jax.Array]:
-    """A arrays [B, C]: what follows each action, helps with one call fewer."""
-    later = bellman.expectation(tile, values)
+    q = bellman.expectation(tile, values)
     mine = bellman.own(tile, values)
-    for a in range(1, len(later)):
-        later[a] = (later[a] + tile.self_weight[a, :, None] * mine)[:, after[a - 1]]
-    return later
+    for a in range(1, len(q)):
+        q[a] = (q[a] + tile.self_weight[a, :, None] * mine)[:, after[a - 1]] - prices[a - 1]
+    return [gain_weight * tile.gain[a, :, None] + x for a, x in enumerate(q)]

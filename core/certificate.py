@@ -11,13 +11,15 @@ does. (Bertsekas and Tsitsiklis, An analysis of stochastic shortest path problem
 weighted sup-norm contraction.)
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 
 from core.bellman import NO_MASS
 from core.table import TransitionTable
 
-_GROWTH = 1 / 4  # of an iteration, at which there is little left to gain
+GROWTH = 1 / 4  # of an iteration, at which there is little left to gain
 _ENOUGH_ITERATIONS = 24  # where 1 / (1 - gamma) will do
 _SHORT = 128.0  # steps, up to which it is not worth an iteration: a sweep or two
 
@@ -58,8 +60,18 @@ def expected_steps(table: TransitionTable, discount: float, max_iterations: int)
         new = np.where(acts, 1.0 + new, 0.0)
         growth = (new - steps).max(initial=0.0)
         steps = new
-        if growth <= _GROWTH:
+        if growth <= GROWTH:
             break
     if growth >= 1.0:
         return constant
     return min(constant, max(1.0, float(steps.max(initial=0.0) / (1.0 - growth))))
+
+
+def largest(steps: Any, growth: Any) -> np.ndarray:
+    """[R] the largest w(s) of certificates made of steps [N, R], to which another iteration would
+    add at most growth [R]; inf where that is more than `GROWTH`.
+    """
+    growth = np.asarray(growth, np.float64)
+    near = growth <= GROWTH
+    most = np.maximum(1.0, np.asarray(steps.max(axis=0), np.float64))
+    return np.where(near, most / (1.0 - np.where(near, growth, 0.0)), np.inf)

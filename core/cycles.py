@@ -225,7 +225,9 @@ def endless_usage(table: TransitionTable, mixture: np.ndarray) -> tuple[np.ndarr
     """
     num_states, num_actions = table.num_states, table.num_actions
     row = table.entry_row
-    taken = (mixture.reshape(-1)[row] > 0) & (table.prob > 0)
+    loops = row // num_actions == table.successor
+    only_loops = np.bincount(row[loops], table.prob[loops], mixture.size) >= 1.0 - NO_MASS
+    taken = (mixture.reshape(-1)[row] > 0) & (table.prob > 0) & (loops | ~only_loops[row])
     state, successor = row[taken] // num_actions, table.successor[taken]
     forward = _graph(state, successor, num_states)
     idle = (mixture * table.available).sum(axis=1) == 0

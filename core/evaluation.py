@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from core import bellman, checks, cycles, rules, solver
+from core import bellman, certificate, checks, cycles, rules, solver
 from core.table import TransitionTable
 
 _FIRST_SWEEPS = 1000  # before it is asked whether the policy goes round for ever
 _MAX_SWEEPS = 10_000_000
+_MANY_STEPS = 1e-2 / bellman.NO_MASS  # from which on they may go by what is taken for no mass
 _CHUNK_ELEMENTS = 2**23  # nodes x policies held at once, unless that is fewer than _MIN_CHUNK
 _MIN_CHUNK = 16
 _SUM_TOLERANCE = 1e-6
@@ -90,29 +91,29 @@ def evaluate(
       policy: deterministic, integers [S] or, for R policies, [S, R]; or stochastic, floats [S, A]
         or [S, A, R] that sum to one over A. Where a state has no action its policy is not read.
       discount: gamma in (0, 1].
-      tolerance: sweeps stop when none changes by more than this times (1 - gamma), at least 1e-3 of
-        it.
+      tolerance: how far success and finite usage may be from those of the policy. Rounding adds
+        about 1e-15 (float32: 1e-6) of the largest value, times the expected steps to the end.
       dtype: float32 or float64; None is float64, except on TPUs.
 
     Raises:
       ValueError: for a policy of wrong shape, or that takes an action that is not available.
+      RuntimeError: the policy takes so long to end that sweeps do not come to rest.
     """
     discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
     tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
     dtype, context = solver.precision(dtype)
     batch, is_batch = check_policy(table, policy)
-    target = tolerance * max(1.0 - discount, 1e-3)
     num_policies = batch.shape[-1]
     size = min(num_policies, max(_MIN_CHUNK, _CHUNK_ELEMENTS // table.layout.num_nodes))
     parts = []
     with context:
         backups = bellman.discount_rows(
-            table.layout, discount, dtype, eliminate=(True,) * table.num_actions
+            table.layout, discount, dtype, eliminate=(False,) * table.num_actions
         )
         for first in range(0, num_policies, size):
             columns = np.minimum(np.arange(first, first + size), num_policies - 1)
             mixture = _mixture(table, batch[..., columns])
-            part = _evaluate(table, backups, mixture, discount, target, dtype)
+            part = _evaluate(table, backups, mixture, discount, tolerance, dtype)
             parts.append([array[:, : num_policies - first] for array in part])
     success, usage = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     success[table.terminal == 1] = 1.0
@@ -226,47 +227,64 @@ def _mixture(table: TransitionTable, batch: np.ndarray) -> np.ndarray:
     return ((batch[:, None] == actions) & acts[:, None, None]).astype(np.float64)
 
 
-def _evaluate(table, backups, mixture, discount, target, dtype):
+def _evaluate(table, backups, mixture, discount, tolerance, dtype):
     """success [S, R] and usage [S, R, K] of the weights [S, A, R]."""
     num_states, num_actions, num_policies = mixture.shape
     row = table.entry_row
     loop = row // num_actions == table.successor
-    stay = np.zeros(num_states * num_actions)
-    stay[row[loop]] = table.prob[loop]
-    leave = np.maximum(1.0 - discount * stay.reshape(num_states, num_actions), 0.0)
+    stay = discount * np.bincount(row[loop], table.prob[loop], num_states * num_actions)
+    onward = discount * np.bincount(row[~loop], table.prob[~loop], num_states * num_actions)
+    stay, onward = stay.reshape(mixture.shape[:2]), onward.reshape(mixture.shape[:2])
+    only_loops = stay >= 1.0 - bellman.NO_MASS
+    # Not less than the mass known to leave, so that shares of it are never more than all.
+    leave = np.where(only_loops, 0.0, np.maximum(1.0 - stay, onward + table.exit_success))
 
-    # While it loops in s the policy acts 1 / total times. `weights`: the share of each action in
-    # how it leaves s; `calls`: how often it has called each help by then.
+    # While it loops in s the policy acts 1 / total times. `weights`: how often it takes each action
+    # that may leave s; `calls`: how often it has called each help by then.
     total = (mixture * leave[:, :, None]).sum(axis=1, keepdims=True)
     acts = np.where(total > 0, 1.0 / np.where(total > 0, total, 1.0), 0.0)
-    weights = mixture * leave[:, :, None] * acts
+    weights = mixture * ~only_loops[:, :, None] * acts
     calls = mixture[:, 1:] * acts
-    gain = (table.exit_success[:, :, None] * mixture).sum(axis=1) * acts[:, 0]
+    gain = (table.exit_success[:, :, None] * weights).sum(axis=1)
 
     def to_nodes(values, fill=0.0):
         nodes = np.full((table.layout.num_nodes, num_policies), fill, dtype)
         nodes[table.layout.position] = values
         return jnp.asarray(nodes)
 
-    def run(max_sweeps):
+    def run(at_once, target, max_sweeps):
         # Parts of wide rows are no states: they always take their one row, action 0.
         share = tuple(to_nodes(weights[:, a], fill=float(a == 0)) for a in range(num_actions))
-        return [
-            rules.evaluate(backups, share, to_nodes(x), target=target, max_sweeps=max_sweeps)
-            for x in (gain, *np.moveaxis(calls, 1, 0))
-        ]
+        return rules.evaluate(backups, share, at_once, target=target, max_sweeps=max_sweeps)
+
+    def expected_steps(max_sweeps):
+        """[R] of a certificate (`core.certificate`) of each policy; inf where none is found."""
+        found = run(to_nodes(1.0, fill=1.0), certificate.GROWTH, max_sweeps)
+        return certificate.largest(found.values, found.change)
 
     endless = np.zeros((num_states, num_policies, num_actions - 1), bool)
-    found = run(_FIRST_SWEEPS if discount == 1.0 else _MAX_SWEEPS)
-    suspect = ((leave <= bellman.NO_MASS)[:, :, None] & (mixture > 0)).any(axis=(0, 1))
-    for one in found:
-        suspect |= np.asarray(one.iterations) == 0
-    if discount == 1.0 and suspect.any():
+    steps = expected_steps(_FIRST_SWEEPS if discount == 1.0 else _MAX_SWEEPS)
+    if discount == 1.0:
+        suspect = (steps > _MANY_STEPS) | (only_loops[:, :, None] & (mixture > 0)).any(axis=(0, 1))
         for j in np.flatnonzero(suspect):
             recurrent, endless[:, j] = cycles.endless_usage(table, mixture[:, :, j])
             weights[recurrent, :, j] = 0.0
             calls[recurrent, :, j] = 0.0
-        found = run(_MAX_SWEEPS)
+            gain[recurrent, j] = 0.0
+        if (steps > _MANY_STEPS).any():
+            steps = expected_steps(_MAX_SWEEPS)
+    found = []
+    for at_once in (gain, *np.moveaxis(calls, 1, 0)):
+        target = jnp.asarray(tolerance / steps, dtype)
+        found.append(run(to_nodes(at_once), target, _MAX_SWEEPS))
+    at_rest = np.isfinite(steps)
+    for one in found:
+        at_rest &= np.asarray(one.iterations) < _MAX_SWEEPS
+    if not at_rest.all():
+        raise RuntimeError(
+            f"policy {np.argmin(at_rest)} of {num_policies} takes too long to end: {_MAX_SWEEPS} "
+            f"sweeps in {np.dtype(dtype)} do not come to rest."
+        )
     success, *usage = (np.array(one.values)[table.layout.position] for one in found)
     usage = np.stack(usage, axis=-1)
     usage[endless] = np.inf

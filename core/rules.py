@@ -11,6 +11,7 @@ of nodes are [N, R], in the layout's order.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -76,9 +77,46 @@ def maximize(
         q = bellman.backup(tile, values, gain_weight, prices)
         return bellman.best_allowed(q, bellman.own(tile, allowed))
 
+    return settle(
+        backups,
+        update,
+        memory,
+        start,
+        target=target,
+        max_sweeps=max_sweeps,
+        extrapolate=extrapolate,
+    )
+
+
+def settle(
+    backups: Backups,
+    update: Callable[[bellman.Rows, jax.Array], jax.Array],
+    memory: jax.Array,
+    start: jax.Array,
+    *,
+    target: Any,
+    max_sweeps: Any,
+    extrapolate: Any,
+    joined: bool = False,
+) -> Reached:
+    """Sweeps of any update, see `maximize`.
+
+    Args:
+      backups, memory, start, target, max_sweeps, extrapolate: as of `maximize`.
+      update: as of `core.bellman.sweep`.
+      joined: whether a column may depend on others: all are then extrapolated as one, and `target`
+        is one number.
+    """
+
+    def unjoined(x):
+        return x.reshape(start.shape)
+
+    def join(x):
+        return x.reshape(-1, 1) if joined else x
+
     def body(carry):
         values, history, onward, iterations, sweeps = carry
-        values = _put(backups, values, onward)
+        values = _put(backups, values, unjoined(onward))
         count = jnp.minimum(block, max_sweeps - sweeps)
 
         def part(last, carry):  # all sweeps but the last, and the last: one program for both
@@ -89,7 +127,7 @@ def maximize(
                 lambda _, x: bellman.sweep(backups, update, x),
                 values,
             )
-            return values, before, values.at[backups.feedback].get(mode="promise_in_bounds")
+            return values, before, join(values.at[backups.feedback].get(mode="promise_in_bounds"))
 
         values, before, after = jax.lax.fori_loop(0, 2, part, (values, onward, onward))
         history, onward = acceleration.advance(history, before, after)
@@ -99,17 +137,17 @@ def maximize(
         iterations = jnp.where(done, iterations, 0)
         return values, history, jnp.where(done, after, onward), iterations, sweeps
 
-    num_costs = start.shape[1]
-    many = start.shape[0] > _FEW * allowed.shape[0]
+    many = start.shape[0] > _FEW * memory.shape[0]
     block = _BLOCK[many]
+    begin = join(start)
     values, history, _, iterations, sweeps = jax.lax.while_loop(
         lambda carry: (carry[4] < max_sweeps) & (carry[3] == 0).any(),
         body,
         (
             jnp.zeros_like(memory),
-            acceleration.begin(start, _HISTORY[many], extrapolate),
-            start,
-            jnp.zeros(num_costs, jnp.int32),
+            acceleration.begin(begin, _HISTORY[many], extrapolate),
+            begin,
+            jnp.zeros(begin.shape[1], jnp.int32),
             jnp.int32(0),
         ),
     )
@@ -145,12 +183,7 @@ def greedy(
 
     def visit(tile, kept):
         q = bellman.backup(tile, values, gain_weight, prices)
-        mine = bellman.own(tile, allowed)
-        least = bellman.best_allowed(q, mine) - tie
-        mask = jnp.zeros_like(mine)
-        for a, x in enumerate(q):
-            mask |= (x >= least).astype(mine.dtype) << a
-        return bellman.write(tile, kept, mask & mine)
+        return bellman.write(tile, kept, bellman.near_best(q, bellman.own(tile, allowed), tie))
 
     return bellman.visit_tiles(backups, visit, jnp.zeros_like(allowed))
 
@@ -246,42 +279,31 @@ def evaluate(
     target: Any,
     max_sweeps: Any,
 ) -> Reached:
-    """The least solution of x = at_once + sum_a pi_a sum weight_a x, from 0.
+    """The solution of x = at_once + sum_a pi_a sum weight_a x, where there is but one.
 
     Args:
       backups: the table.
-      mixture: A arrays [N, R], pi_a once self-loops are eliminated: the share of action a in how
+      mixture: A arrays [N, R], pi_a once self-loops are eliminated: what action a is taken until
         the policy leaves the state.
       at_once: [N, R] what the policy gains, or calls, until it leaves the state.
-      target: the largest change of a sweep to stop at.
+      target: [] or [R], as of `maximize`.
       max_sweeps: sweeps at most.
     """
-    num_policies = at_once.shape[1]
 
     def update(tile, values):
         share = [bellman.own(tile, pi) for pi in mixture]
         later = bellman.expectation(tile, values)
         return bellman.own(tile, at_once) + sum(x * y for x, y in zip(share, later, strict=True))
 
-    def body(carry):
-        values, _, iterations, sweeps = carry
-        values, change = bellman.measured_sweep(backups, update, values)
-        done = change <= jnp.maximum(target, rounding(values))
-        sweeps += 1
-        iterations = jnp.where(done & (iterations == 0), sweeps, iterations)
-        return values, change, jnp.where(done, iterations, 0), sweeps
-
-    values, change, iterations, _ = jax.lax.while_loop(
-        lambda carry: (carry[3] < max_sweeps) & (carry[2] == 0).any(),
-        body,
-        (
-            jnp.zeros_like(at_once),
-            jnp.full(num_policies, jnp.inf, at_once.dtype),
-            jnp.zeros(num_policies, jnp.int32),
-            jnp.int32(0),
-        ),
+    return settle(
+        backups,
+        update,
+        at_once,
+        jnp.zeros((backups.feedback.shape[0], at_once.shape[1]), at_once.dtype),
+        target=target,
+        max_sweeps=max_sweeps,
+        extrapolate=True,
     )
-    return Reached(values, change, iterations)
 
 
 class Iterated(NamedTuple):

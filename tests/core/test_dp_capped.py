@@ -53,6 +53,17 @@ def check(table, built, cap, cost, discount=1.0):
     return found
 
 
+def test_nohelp_that_takes_ten_million_steps_to_end():
+    # nohelp: 0 -> 1 -> 0, ending at 1 with e, half of that in success: S = 1/2. Help at 1: 3/4.
+    e = 1e-7
+    rows = [(0, 0, 1, 1.0), (0, 1, FAIL, 1.0), (1, 0, 0, 1 - e), (1, 0, WIN, e / 2)]
+    rows += [(1, 0, FAIL, e / 2), (1, 1, WIN, 0.75), (1, 1, FAIL, 0.25)]
+    found = dp.capped(load(tables.thin(rows, 2)), CAP)
+    np.testing.assert_allclose(found.success[:2, 0], 0.5, atol=1e-7)
+    np.testing.assert_allclose(found.success[:2, 1:], 0.75, atol=1e-7)
+    np.testing.assert_allclose(found.usage[:2, 1:], 1, atol=1e-7)
+
+
 @pytest.mark.parametrize("cost", [0.0, 0.05])
 def test_one_help(cost):
     """Every kind of table, side by side."""

@@ -194,6 +194,31 @@ def test_calls_without_end_cost_nothing_at_no_cost():
     np.testing.assert_array_equal(values.advantage(0.5)[:2, 0], [-0.5, -np.inf])
 
 
+def test_a_policy_that_takes_ten_million_steps_to_end():
+    # nohelp: 0 -> 1 -> 0, ending at 1 with e, half of that in success: S = 1/2, in 2 / e steps.
+    # Help for nohelp at 0 is as good, and calls 1 / e times.
+    e = 1e-7
+    rows = [(0, 0, 1, 1.0), (0, 1, 1, 1.0), (1, 0, 0, 1 - e), (1, 0, WIN, e / 2)]
+    table = build([*rows, (1, 0, FAIL, e / 2)], 2)
+    found = dp.evaluate(table, np.stack([policy_of(table, p) for p in ([0, 0], [1, 0])], axis=1))
+    np.testing.assert_allclose(found.success[:2], 0.5, atol=1e-7)
+    np.testing.assert_allclose(found.usage[0, :, 0], [0, 1 / e], rtol=1e-7)
+
+
+def test_too_little_mass_to_end_by():
+    # nohelp comes again with 1 - e, else succeeds; help succeeds with 0.3. What is less than the
+    # tolerance of row sums is none: nohelp then fails. A little more is some, and succeeds.
+    for e, nohelp in ((1e-9, 0.0), (2e-9, 1.0)):
+        rows = [(0, 0, 0, 1 - e), (0, 0, WIN, e), (0, 1, WIN, 0.3), (0, 1, FAIL, 0.7)]
+        table = build(rows, 1)
+        alone = dp.evaluate(table, policy_of(table, [])).success[0]
+        np.testing.assert_allclose(alone, nohelp, atol=1e-7)
+        assert alone <= 1.0
+        best = max(nohelp, 0.3)
+        np.testing.assert_allclose(sweep(table, [0.0]).success[0], best, atol=1e-7)
+        np.testing.assert_allclose(dp.capped(table, 1).success[0], [nohelp, best], atol=1e-7)
+
+
 def test_infinite_usage_is_told_from_finite():
     # 0: nohelp goes to 1 with 1/2, else succeeds; 1: help 2 for ever. 2: help 1 once, succeeds.
     rows = [(0, 0, 1, 0.5), (0, 0, WIN, 0.5), (1, 2, 1, 1.0), (1, 0, FAIL, 1.0), (2, 1, WIN, 1.0)]
