@@ -20,7 +20,9 @@ _MOST_PIECES = 8  # that a pair of vertices is divided into at one time
 _MARGIN = 1.1  # for what is not known of the curve between them
 _LEAST_COST = 1e-4  # to begin with, besides 0
 _LEAST_COST_ENDLESS = 1e-2  # where some policy never ends: the bound at cost r grows with 1 / r
-_LARGEST_COST = 1e4  # where nohelp is not offered everywhere; 1 is enough where it is
+# Where nohelp is not offered everywhere, to begin with and at most, success being 1 at most, for
+# vertices that are 1e-9 calls apart; 1 is enough where it is.
+_LARGEST_COST, _STEEPEST_COST = 1e4, 1e9
 
 
 @jax.tree_util.register_dataclass
@@ -39,7 +41,7 @@ class Frontier:
       policy: [V, S] int8.
       gap: no policy's success is further than this above the curve; true also when stopped early.
       complete: whether there are no further vertices, as far as 1e-9 of success, or a fifth of the
-        gap asked for, can tell.
+        gap asked for, can tell, or 1e-9 calls where help is forced.
     """
 
     cost: np.ndarray
@@ -93,13 +95,17 @@ def frontier(
         search = _Search(problem, batch or _batch_size(problem), gap)
         least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
         costs = _first_costs(table, search.batch, least)
-        while costs.size:
+        search.solve(costs)
+        if costs[-1] == _LARGEST_COST:
+            costs = np.geomspace(_LARGEST_COST, _STEEPEST_COST, search.batch)
+            search.solve(costs, only_fewer_calls=True)
+        most = search.batch if gap == 0 or max_vertices is not None else None
+        while max_vertices is None or len(search.vertices) < max_vertices:
+            costs = search.open_costs(max(gap - search.bound, gap / 2), most)
+            if costs.size == 0:
+                break
             for start in range(0, costs.size, search.batch):
                 search.solve(costs[start : start + search.batch])
-            if max_vertices is not None and len(search.vertices) >= max_vertices:
-                break
-            most = search.batch if gap == 0 or max_vertices is not None else None
-            costs = search.open_costs(max(gap - search.bound, gap / 2), most)
         return search.result(max_vertices)
 
 
@@ -144,8 +150,12 @@ class _Search:
         self._known: Known | None = None  # what was solved, to begin at
         self._spent: solver.Block | None = None  # the last block
 
-    def solve(self, costs: np.ndarray) -> None:
-        """Solves a batch of costs and takes in the vertices found."""
+    def solve(self, costs: np.ndarray, *, only_fewer_calls: bool = False) -> None:
+        """Solves a batch of costs and takes in the vertices found.
+
+        The larger a cost, the less exact its solution: `only_fewer_calls`, for ascending costs,
+        takes in none but the first to call less than those before, and counts its bound alone.
+        """
         padded = np.resize(costs, self.batch)[:, None]
         block = solver.solve(
             self.problem,
@@ -165,9 +175,23 @@ class _Search:
                 costs, reached.usage[:, 0], reached.success, reached.policy.T, strict=False
             )
         ]
-        self.bound = max(self.bound, float(block.bound[: len(costs)].max()))
+        bound = block.bound[: len(costs)]
+        if only_fewer_calls:
+            fewer = self._fewer_calls(fresh)
+            bound, fresh = bound[fewer], [fresh[j] for j in fewer]
+        self.bound = max(self.bound, float(bound.max(initial=0.0)))
         self._close_tried(fresh)
         self._merge(fresh)
+
+    def _fewer_calls(self, fresh: list[_Vertex]) -> list[int]:
+        """Those that call less than the vertices, and than those before them."""
+        margin = max(1.0 / _STEEPEST_COST, 2 * self.usage_tolerance)
+        fewest, fewer = self.vertices[0].usage, []
+        for j, v in enumerate(fresh):
+            if v.usage < fewest - margin:
+                fewer.append(j)
+                fewest = v.usage
+        return fewer
 
     def _close_tried(self, fresh: list[_Vertex]) -> None:
         for vertex in fresh:
@@ -176,7 +200,7 @@ class _Search:
                 continue
             low, high = self._asked.pop(r)
             above = vertex.success - r * vertex.usage - (low.success - r * low.usage)
-            if above <= self.same:
+            if above <= self.same * max(r, 1.0):  # r times what usage is off by
                 self._closed[low.usage, high.usage] = max(above, 0.0)
 
     def _merge(self, fresh: list[_Vertex]) -> None:

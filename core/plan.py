@@ -13,8 +13,11 @@ from core.table import TransitionTable
 _TOLERANCE = 1e-10
 _BATCH = 32
 _MAX_ROUNDS = 200
-_SHORTFALL = 1e3  # success a call over budget costs in the master problem, see `_Master`
-_LARGEST_COST = 2 * _SHORTFALL
+# Success a call over budget costs in the master problem, see `_Master`: at first, what it grows by
+# where a budget is not met, and at most. Success is 1 at most, so that a budget that can be met is
+# then missed by 1e-9 calls at most.
+_SHORTFALL, _MORE, _MOST_SHORTFALL = 1e3, 1e3, 1e9
+_MET = 1e-9  # calls over budget that count as none
 
 
 @jax.tree_util.register_dataclass
@@ -85,12 +88,19 @@ def plan(
         master = _Master(array)
         costs = _first_costs(num_helps)
         for _ in range(_MAX_ROUNDS):
-            block = solver.solve(problem, costs, tolerance=_TOLERANCE)
+            # At costs r usage must be as exact as success by 1 / r.
+            tolerance = _TOLERANCE * _SHORTFALL / master.shortfall
+            block = solver.solve(problem, costs, tolerance=tolerance)
             reached = solver.at_start(problem, block)
             improved = master.add(costs, reached, block.bound)
             master.solve()
-            if master.upper_bound - master.success <= gap or not improved:
+            if master.upper_bound - master.success <= gap:
                 break
+            if not improved:
+                if master.is_met or master.shortfall >= _MOST_SHORTFALL:
+                    break
+                master.shortfall *= _MORE
+                master.solve()
             costs = master.next_costs()
         return master.result()
 
@@ -100,7 +110,7 @@ def _first_costs(num_helps: int) -> np.ndarray:
     spread = np.random.default_rng(0).uniform(-4.0, 0.0, (_BATCH - 2, num_helps))
     if num_helps == 1:
         spread = np.linspace(-4.0, 0.0, _BATCH - 2)[:, None]
-    ends = np.array([[0.0], [_LARGEST_COST]]) * np.ones(num_helps)
+    ends = np.array([[0.0], [2 * _SHORTFALL]]) * np.ones(num_helps)
     return np.concatenate([ends, 10.0**spread])
 
 
@@ -109,12 +119,13 @@ class _Master:
 
       max sum_j w_j S_j - shortfall  s.t.  sum_j w_j U_j <= budget + excess,  sum_j w_j = 1.
 
-    The excess, at a price above what any call can be worth, keeps the program feasible until a
-    policy within the budget is found.
+    The excess, at a price above what calls are worth, keeps the program feasible until a policy
+    within the budget is found.
     """
 
     def __init__(self, budget: np.ndarray):
         self.budget = budget
+        self.shortfall = _SHORTFALL
         self.success_of = np.zeros(0)
         self.usage_of = np.zeros((0, budget.size))
         self.policies: list[np.ndarray] = []
@@ -146,7 +157,7 @@ class _Master:
         """Weights, success, the prices of the budget and what is over it."""
         num_helps, num_policies = self.budget.size, len(self.policies)
         found = scipy.optimize.linprog(
-            np.concatenate([-self.success_of, np.full(num_helps, _SHORTFALL)]),
+            np.concatenate([-self.success_of, np.full(num_helps, self.shortfall)]),
             A_ub=np.hstack([self.usage_of.T, -np.eye(num_helps)]),
             b_ub=self.budget,
             A_eq=np.concatenate([np.ones(num_policies), np.zeros(num_helps)])[None],
@@ -160,9 +171,8 @@ class _Master:
         self.weight /= self.weight.sum()
         self.excess = found.x[num_policies:]
         self.price = np.maximum(-found.ineqlin.marginals, 0.0)
-        self.success = (
-            float(self.success_of @ self.weight) if self.excess.max() <= 1e-9 else -np.inf
-        )
+        self.is_met = self.excess.max() <= _MET
+        self.success = float(self.success_of @ self.weight) if self.is_met else -np.inf
 
     def next_costs(self) -> np.ndarray:
         """[_BATCH, K] the price the program asks for, and costs around it and towards the best."""
@@ -173,15 +183,15 @@ class _Master:
         sign = np.where(np.arange(count) % 2 == 0, 1.0, -1.0)[:, None]
         axis = np.eye(self.budget.size)[np.arange(count) // 2 % self.budget.size]
         around = self.price * (1.0 + sign * step * axis)
-        return np.minimum(np.concatenate([line, around]), _LARGEST_COST)
+        return np.minimum(np.concatenate([line, around]), 2 * self.shortfall)
 
     def result(self) -> Plan:
-        if self.success == -np.inf:
+        if not self.is_met:
             k = int(np.argmax(self.excess))
             raise ValueError(
-                f"budget[{k}] = {self.budget[k]:g} cannot be met: every policy needs more, within "
-                f"the other budgets at least {self.budget[k] + self.excess[k]:.6g} expected calls "
-                f"of help {k + 1}."
+                f"budget[{k}] = {self.budget[k]:.12g} cannot be met: every policy needs more, "
+                f"within the other budgets at least {self.budget[k] + self.excess[k]:.12g} "
+                f"expected calls of help {k + 1}."
             )
         support = np.flatnonzero(self.weight > 1e-12)
         weight = self.weight[support] / self.weight[support].sum()

@@ -228,6 +228,7 @@ def test_a_budget_that_no_policy_keeps():
     forced = table(state=[0, 1], action=[1, 0], next_state=[2, 3], prob=[1.0, 1.0], start=[0, 1])
     np.testing.assert_allclose(dp.plan(forced, 0.5).expected_usage, 0.5)
     refused(lambda: dp.plan(forced, 0.25), "budget", "0.25", "0.5")
+    refused(lambda: dp.plan(forced, 0.4999999), "budget", "0.4999999", "0.5")
 
 
 def test_frontier_is_for_one_help():

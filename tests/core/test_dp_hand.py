@@ -300,3 +300,29 @@ def test_bootstrap_of_two_tasks():
     entries = [(0, 0, FAIL, 1.0), (0, 1, WIN, 1.0), (1, 0, WIN, 1.0), (1, 1, WIN, 1.0)]
     again = dp.bootstrap(build(entries, 2, **weighed), plan, num_resamples=400, level=0.9)
     np.testing.assert_array_equal(again.success_draws, found.success_draws)
+
+
+def test_plan_whose_first_call_is_worth_thousands():
+    # nohelp succeeds but for e, where help 1 is the only way on; help 2 succeeds with 1/2. Without
+    # help 1 help 2 is called always: S = 1/2. Half of e, half of the time: S = 3/4.
+    e = 1e-4
+    rows = [(0, 0, WIN, 1 - e), (0, 0, 1, e), (0, 2, WIN, 0.5), (0, 2, FAIL, 0.5), (1, 1, WIN, 1.0)]
+    table = build(rows, 2, num_helps=2)
+    for budget, success in (([0.0, 1.0], 0.5), ([e / 2, 1.0], 0.75)):
+        plan = dp.plan(table, budget)
+        np.testing.assert_allclose(plan.expected_success, success, atol=1e-6)
+        np.testing.assert_allclose(plan.upper_bound, success, atol=1e-6)
+        assert (plan.expected_usage <= np.array(budget) + 1e-9).all()
+
+
+def test_frontier_whose_first_piece_is_steep():
+    # One call, which succeeds with 1/2, or one that leads on: to success, or with e to another.
+    e = 1e-5
+    rows = [(0, 1, WIN, 0.5), (0, 1, FAIL, 0.5), (0, 0, 1, 1.0), (1, 1, 1, e), (1, 1, WIN, 1 - e)]
+    table = build(rows, 2)
+    found = dp.frontier(table)
+    np.testing.assert_allclose(found.usage, [1, 1 / (1 - e)], atol=1e-9)
+    np.testing.assert_allclose(found.success, [0.5, 1.0], atol=1e-9)
+    np.testing.assert_allclose(found.cost[1], 0.5 * (1 - e) / e, rtol=1e-6)
+    assert found.complete and found.gap < 1e-7
+    np.testing.assert_allclose(dp.plan(table, 1.0).expected_success, 0.5, atol=1e-6)
