@@ -61,10 +61,16 @@ def bootstrap(
       discount: gamma, as for the plan.
 
     Raises:
-      ValueError: for arguments out of range, or fewer than two tasks of some weight.
+      ValueError: for arguments out of range, a plan of another table, or fewer than two
+        tasks of some weight.
     """
     num_resamples = checks.whole("num_resamples", num_resamples, 1, 2**31 - 1)
-    level = checks.in_range("level", level, 0.0, 1.0, open_low=True)
+    level = checks.in_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
+    if plan.policy.shape[1] != table.num_states or plan.policy_usage.shape[1] != table.num_helps:
+        raise ValueError(
+            f"plan is for S = {plan.policy.shape[1]} states and K = {plan.policy_usage.shape[1]} "
+            f"helps, expected those of the table, {table.num_states} and {table.num_helps}."
+        )
     num_starts = table.start.size
     groups = np.arange(num_starts) if groups is None else np.asarray(groups)
     if groups.shape != (num_starts,) or groups.dtype.kind not in "iu":

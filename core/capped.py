@@ -58,16 +58,16 @@ def capped(
     Args:
       table: the problem.
       cap: calls an episode at most; an integer if K = 1, else [K] integers.
-      cost: r >= 0, a number or [K]: 0 uses every call that helps at all.
+      cost: r from 0 to 1e12, a number or [K]: 0 uses every call that helps at all.
       discount: gamma in (0, 1].
 
     Raises:
       ValueError: for a cap that is negative or not whole, and other arguments out of range.
       RuntimeError: nohelp takes so long to end that sweeps do not come to rest.
     """
-    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    discount = checks.discount(discount)
     num_helps = table.num_helps
-    given = np.asarray(cap)
+    given = checks.as_array("cap", cap)
     if given.shape != (num_helps,) and not (given.shape == () and num_helps == 1):
         expected = "an integer" if num_helps == 1 else f"[{num_helps}] integers"
         raise ValueError(f"cap must be {expected}, got shape {given.shape}.")
@@ -75,7 +75,7 @@ def capped(
         raise ValueError(f"cap must be integers, got {cap!r}.")
     limits = given.reshape(num_helps).astype(np.int64)
     checks.first("cap", limits, limits < 0, "at least 0")
-    prices = checks.non_negative("cost", cost)
+    prices = checks.prices("cost", cost)
     if prices.shape not in ((), (num_helps,)):
         raise ValueError(f"cost must be a number or [{num_helps}], got shape {prices.shape}.")
     prices = np.broadcast_to(prices, (num_helps,))

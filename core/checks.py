@@ -4,10 +4,22 @@ from typing import Any
 
 import numpy as np
 
+from core.bellman import NO_MASS
+
+MOST_COST = 1e12  # far above any price of a call, and its multiples' squares fit float32
+
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """`values` as an array; a ValueError if nested sequences differ in length."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} has no shape, expected an array: {error}") from error
+
 
 def numbers(name: str, values: Any) -> np.ndarray:
     """`values` as a float64 array; a ValueError unless they are real numbers."""
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
     return array.astype(np.float64)
@@ -28,15 +40,40 @@ def non_negative(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> float:
-    """`value` as a float; a ValueError unless it lies in [low, high], or (low, high]."""
+def prices(name: str, values: Any) -> np.ndarray:
+    """`values` as float64; a ValueError unless all are from 0 to `MOST_COST`."""
+    array = non_negative(name, values)
+    first(name, array, array > MOST_COST, f"at most {MOST_COST:g}")
+    return array
+
+
+def discount(value: Any) -> float:
+    """gamma as a float; a ValueError unless it is in (0, 1], and told from 1 if it is less."""
+    gamma = in_range("discount", value, 0.0, 1.0, open_low=True)
+    if 1.0 - NO_MASS <= gamma < 1.0:
+        raise ValueError(f"discount = {gamma} must be 1, or less than 1 - {NO_MASS}.")
+    return gamma
+
+
+def in_range(
+    name: str,
+    value: Any,
+    low: float,
+    high: float,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """`value` as a float; a ValueError unless it lies in [low, high], or an end is open."""
     array = numbers(name, value)
     if array.ndim:
         raise ValueError(f"{name} must be one number, got shape {array.shape}.")
-    good = (array > low if open_low else array >= low) and array <= high
+    good = (array > low if open_low else array >= low) and (
+        array < high if open_high else array <= high
+    )
     if not good:
-        bracket = "(" if open_low else "["
-        raise ValueError(f"{name} = {array} must lie in {bracket}{low:g}, {high:g}].")
+        left, right = "(" if open_low else "[", ")" if open_high else "]"
+        raise ValueError(f"{name} = {array} must lie in {left}{low:g}, {high:g}{right}.")
     return float(array)
 
 
@@ -51,7 +88,7 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
 
 def ids(name: str, values: Any, size: int) -> np.ndarray:
     """[n] `values` as int64; a ValueError unless all are integers in 0..size-1."""
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.size == 0:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

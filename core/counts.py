@@ -230,6 +230,8 @@ class TransitionCounts:
           ValueError: S is less than the states counted, or `start` or `start_weight` do not fit.
         """
         if num_states is None:
+            if not self._num_states:
+                raise ValueError("nothing was counted: a table needs at least one state")
             num_states = self._num_states
         num_states = int(_integers("num_states", num_states, self._num_states, self._max_states))
         return build_table(**self._rows(num_states), start=start, start_weight=start_weight)

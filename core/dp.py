@@ -13,7 +13,7 @@ a budget on the expected number of calls, `capped` for a hard cap on it. `evalua
 `action_values` say what a given policy is worth. gamma = 1 is the default because a budget counts
 calls; a policy that goes round for ever fails, so S and M are the least solutions of their
 equations. Rows sum to one within 1e-9, and no more mass than that is taken for none: a cycle left
-with 1e-9 or less is never left.
+with 1e-9 or less is never left, and a discount as close to 1 is refused.
 
 Solved by block Gauss-Seidel sweeps of the Bellman operator for all costs at once (`core.bellman`),
 stopped by a certified bound: with w the largest expected number of steps under any policy, an error

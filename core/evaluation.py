@@ -59,10 +59,10 @@ class ActionValues:
         where help or nohelp is not available, or both call without end at a cost.
 
         Args:
-          costs: r, a number or [K].
+          costs: r from 0 to 1e12, a number or [K].
         """
         num_helps = self.usage.shape[-1]
-        r = np.broadcast_to(checks.non_negative("costs", costs), (num_helps,))
+        r = np.broadcast_to(checks.prices("costs", costs), (num_helps,))
         spent = np.where(r > 0, self.usage, 0.0) * r  # for ever at no cost is no cost
         value = self.success - spent.sum(axis=-1)
         with np.errstate(invalid="ignore"):  # -inf from -inf
@@ -99,7 +99,7 @@ def evaluate(
       ValueError: for a policy of wrong shape, or that takes an action that is not available.
       RuntimeError: the policy takes so long to end that sweeps do not come to rest.
     """
-    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    discount = checks.discount(discount)
     tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
     dtype, context = solver.precision(dtype)
     batch, is_batch = check_policy(table, policy)
@@ -175,14 +175,15 @@ def action_values(
 
 def check_policy(table: TransitionTable, policy: Any) -> tuple[np.ndarray, bool]:
     """The policies as integers [S, R] or weights [S, A, R], and whether it was a batch."""
-    policy = np.asarray(policy)
+    policy = checks.as_array("policy", policy)
     num_states, num_actions = table.available.shape
     acts = table.available.any(axis=1)
     deterministic = policy.dtype.kind in "iu"
     if policy.dtype.kind not in "iuf":
         raise ValueError(f"policy must be integers or floats, got dtype {policy.dtype}.")
     lead = (num_states,) if deterministic else (num_states, num_actions)
-    if policy.shape[: len(lead)] != lead or policy.ndim not in (len(lead), len(lead) + 1):
+    shapes = len(lead), len(lead) + 1
+    if policy.shape[: len(lead)] != lead or policy.ndim not in shapes or policy.size == 0:
         raise ValueError(
             f"policy must be integers [S (, R)] or floats [S, A (, R)] with S = {num_states}, "
             f"A = {num_actions}, got shape {policy.shape} of {policy.dtype}."

@@ -83,7 +83,7 @@ def frontier(
         raise ValueError(
             f"table must have one help for a frontier, got K = {table.num_helps}; use plan."
         )
-    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    discount = checks.discount(discount)
     gap = checks.in_range("gap", gap, 0.0, np.inf)
     if max_vertices is not None:
         checks.whole("max_vertices", max_vertices, 2, 2**31 - 1)

@@ -74,7 +74,7 @@ def plan(
     Raises:
       ValueError: for a budget of the wrong shape, below zero, or below what every policy needs.
     """
-    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    discount = checks.discount(discount)
     gap = checks.in_range("gap", gap, 0.0, np.inf)
     array = checks.non_negative("budget", budget)
     num_helps = table.num_helps

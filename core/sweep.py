@@ -89,7 +89,7 @@ def sweep(
 
     Args:
       table: the problem.
-      costs: [R] if K = 1, else [R, K]; r >= 0, in successes a call.
+      costs: [R] if K = 1, else [R, K]; r from 0 to 1e12, in successes a call.
       discount: gamma in (0, 1].
       rule: "exact" or "paper".
       tolerance: the bound to reach; for the paper's rule, the change of usage to stop at.
@@ -105,11 +105,15 @@ def sweep(
         from which every policy may call help for ever.
     """
     costs = check_costs(costs, table.num_helps)
-    discount = checks.in_range("discount", discount, 0.0, 1.0, open_low=True)
+    discount = checks.discount(discount)
     tolerance = checks.in_range("tolerance", tolerance, 0.0, np.inf, open_low=True)
     max_iterations = checks.whole("max_iterations", max_iterations, 1, 2**31 - 1)
     if chunk is not None:
         checks.whole("chunk", chunk, 1, 2**31 - 1)
+    if devices is not None:
+        devices = tuple(devices)
+        if not devices:
+            raise ValueError("devices is empty, expected at least one device or None.")
     if rule not in ("exact", "paper"):
         raise ValueError(f"rule must be 'exact' or 'paper', got {rule!r}.")
     if (action_success is None) != (rule == "exact"):
@@ -117,7 +121,6 @@ def sweep(
     dtype, context = solver.precision(dtype)
     with context:
         problem = solver.prepare(table, discount, dtype)
-        devices = None if devices is None else tuple(devices)
         options = dict(tolerance=tolerance, max_iterations=max_iterations)
         if rule == "exact":
             return _exact(problem, costs, chunk=chunk, devices=devices, **options)
@@ -132,7 +135,7 @@ def sweep(
 
 def check_costs(costs: Any, num_helps: int) -> np.ndarray:
     """[R, K] of [R] (K = 1) or [R, K]."""
-    array = checks.non_negative("costs", costs)
+    array = checks.prices("costs", costs)
     if array.ndim == 1 and num_helps == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] != num_helps or array.shape[0] == 0:

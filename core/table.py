@@ -115,7 +115,7 @@ class TransitionTable:
                 )
         terminal = np.zeros(num_states, np.int8)
         for name, ids, code in (("success", success, 1), ("failure", failure, 2)):
-            ids = checks.ids(name, np.atleast_1d(ids), num_states)
+            ids = checks.ids(name, np.atleast_1d(checks.as_array(name, ids)), num_states)
             both = np.flatnonzero(terminal[ids] == 1) if code == 2 else ids[:0]
             if both.size:
                 raise ValueError(f"failure[{both[0]}] = {ids[both[0]]} is also in success.")
@@ -242,7 +242,7 @@ def build_table(
       start, start_weight, terminal: see `TransitionTable.from_arrays`; no terminals if None.
     """
     terminal = np.zeros(num_states, np.int8) if terminal is None else terminal
-    start = checks.ids("start", np.atleast_1d(start), num_states)
+    start = checks.ids("start", np.atleast_1d(checks.as_array("start", start)), num_states)
     if start.size == 0:
         raise ValueError("start is empty: a table needs at least one start state.")
     bad = np.flatnonzero(terminal[start] > 0)
@@ -277,6 +277,8 @@ def _check_weight(start_weight: Any, start: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"start_weight must have the shape of start, {start.shape}, got {weight.shape}."
         )
-    if weight.sum() <= 0:
-        raise ValueError("start_weight sums to 0, expected a positive sum.")
-    return weight / weight.sum()
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(f"start_weight sums to {total:g}, expected a positive, finite sum.")
+    return weight / total

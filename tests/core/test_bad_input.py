@@ -109,6 +109,10 @@ def test_the_good_table_is_good():
         ({"start_weight": [1.0, -1.0]}, ("start_weight", "1", "-1.0")),
         ({"start_weight": [np.nan, 1.0]}, ("start_weight", "0", "nan")),
         ({"start_weight": [1.0]}, ("start_weight", "1", "2")),
+        ({"start_weight": [1e308, 1e308]}, ("start_weight", "inf", "finite")),
+        ({"state": [0, [1]]}, ("state", "shape")),
+        ({"prob": [0.5, [0.5]]}, ("prob", "shape")),
+        ({"success": [2, [2]]}, ("success", "shape")),
         ({"start_weight": [0.0, 0.0]}, ("start_weight", "positive")),
         # sizes and nothing at all
         ({"num_states": 0}, ("num_states", "0")),
@@ -131,6 +135,8 @@ def test_tables(changed, words):
         ([[0.1, 0.2]], ("costs", "(1, 2)")),
         ([[[0.1]]], ("costs", "(1, 1, 1)")),
         ([], ("costs",)),
+        ([0.1, 1.7e308], ("costs", "1", "1.7e+308", "1e+12")),
+        ([0.1, [0.2]], ("costs", "shape")),
         (["a"], ("costs",)),
     ],
     ids=str,
@@ -154,7 +160,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("discount", [0.0, -0.5, 1.5, np.nan])
+@pytest.mark.parametrize("discount", [0.0, -0.5, 1.5, np.nan, 1 - 5e-10])
 @pytest.mark.parametrize("name", CALLS)
 def test_discount(name, discount):
     refused(lambda: CALLS[name](discount=discount), "discount", discount)
@@ -165,6 +171,7 @@ def test_settings_of_sweep():
     refused(lambda: call(tolerance=-1e-3), "tolerance", "-0.001")
     refused(lambda: call(tolerance=np.nan), "tolerance", "nan")
     refused(lambda: call(max_iterations=0), "max_iterations", "0")
+    refused(lambda: call(devices=[]), "devices", "empty")
     refused(lambda: call(rule="greedy"), "rule", "greedy", "exact", "paper")
 
 
@@ -188,6 +195,8 @@ def test_action_success_of_the_papers_rule():
     "policy, words",
     [
         (np.zeros(3, int), ("policy", "(3,)")),
+        (np.zeros((4, 0), int), ("policy", "(4, 0)")),
+        ([[0, 1], [0]], ("policy", "shape")),
         (np.zeros((4, 2, 1, 1)), ("policy", "(4, 2, 1, 1)")),
         (np.array([0, 2, 0, 0]), ("policy[1]", "2", "0..1")),
         (np.array([-1, 0, 0, 0]), ("policy[0]", "-1", "0..1")),
@@ -218,6 +227,7 @@ def test_a_policy_among_several_is_named_too():
 def test_budgets():
     refused(lambda: dp.plan(table(), -0.5), "budget", "-0.5")
     refused(lambda: dp.plan(table(), np.nan), "budget", "nan")
+    refused(lambda: dp.plan(table(), [0.1, [0.2]]), "budget", "shape")
     refused(lambda: dp.plan(table(), [0.1, 0.2]), "budget", "2", "1")
     refused(lambda: dp.plan(two_helps(), [0.1, -2.0]), "budget", "1", "-2.0")
     refused(lambda: dp.plan(two_helps(), [0.1, 0.1, 0.1]), "budget", "3", "2")
@@ -239,7 +249,13 @@ def test_frontier_is_for_one_help():
 
 @pytest.mark.parametrize(
     "cap, words",
-    [(-1, ("cap", "-1")), (1.5, ("cap", "1.5")), ([1, 1], ("cap", "(2,)")), ("a", ("cap",))],
+    [
+        (-1, ("cap", "-1")),
+        (1.5, ("cap", "1.5")),
+        ([1, 1], ("cap", "(2,)")),
+        ("a", ("cap",)),
+        ([1, [1]], ("cap", "shape")),
+    ],
     ids=str,
 )
 def test_caps(cap, words):
@@ -251,12 +267,15 @@ def test_caps_of_two_helps():
     refused(lambda: dp.capped(table(), 1, -0.5), "cost", "-0.5")
     refused(lambda: dp.capped(table(), 1, np.nan), "cost", "nan")
     refused(lambda: dp.capped(table(), 1, [0.1, 0.2]), "cost")
+    refused(lambda: dp.capped(table(), 1, 1e13), "cost", "1e+12")
 
 
 def test_bootstraps():
     plan = dp.plan(table(), 0.1)
     refused(lambda: dp.bootstrap(table(), plan, level=1.5), "level", "1.5")
     refused(lambda: dp.bootstrap(table(), plan, level=0.0), "level", "0.0")
+    refused(lambda: dp.bootstrap(table(), plan, level=1.0), "level", "1.0")
+    refused(lambda: dp.bootstrap(two_helps(), plan), "plan", "1", "2")
     refused(lambda: dp.bootstrap(table(), plan, num_resamples=0), "num_resamples", "0")
     refused(lambda: dp.bootstrap(table(), plan, groups=[0, 1, 2]), "groups", "3", "2")
     one_task = table(start_weight=[1.0, 0.0])

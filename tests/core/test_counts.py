@@ -288,7 +288,7 @@ def test_nothing_counted():
     assert (empty.num_states, empty.num_steps) == (0, 0)
     assert empty.outcomes() == (0, 0, 0)
     assert as_lists(empty.remap([])) == [[], [], [], []]
-    with pytest.raises(ValueError, match="start"):
+    with pytest.raises(ValueError, match="nothing was counted"):
         empty.table(start=[0])
 
 
