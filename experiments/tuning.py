@@ -19,7 +19,7 @@ share of the updates' texts, and what is made of them says the mean.
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -193,6 +193,7 @@ def tune(
     folder: pathlib.Path,
     *,
     bias: Sequence[float] | None = None,
+    begin: Callable[[], None] = lambda: None,
 ) -> Head:
     """Trains a head, and the decoder in place; goes on where a run in `folder` was stopped.
 
@@ -205,6 +206,7 @@ def tune(
       tuning: how.
       folder: of the run.
       bias: of the head's outputs to begin with, [num_outputs]; None is 0.
+      begin: called once all is checked, before anything is written.
 
     Raises:
       ValueError: a text is too long and is refused; or as `models.training.train`.

@@ -10,6 +10,7 @@ the metrics after it are dropped: they are computed again.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,8 +107,12 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> Path | None:
-        latest = self._checkpoints.latest
-        return None if latest is None else Path(latest.path)
+        return self.checkpoint_before(math.inf)
+
+    def checkpoint_before(self, step: float) -> Path | None:
+        """The last one after fewer steps than `step`."""
+        found = [one for one in self._checkpoints.checkpoints if one.step < step]
+        return Path(found[-1].path) if found else None
 
 
 def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -30,13 +30,12 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from models import lora, sharding
+from models.explosion import Course
 from models.losses import Loss
 from models.packing import Batch, Packing
 from models.run_folder import RunFolder
 from models.training_config import TrainingConfig
 
-# The loss is compared over this many steps: the first and the last ones.
-_WINDOW = 10
 # See `TrainingConfig.part_tokens`; by backend.
 _PART_TOKENS = {"cpu": 1024}
 
@@ -66,7 +65,11 @@ class Report(NamedTuple):
 
 
 class DivergedError(ArithmeticError):
-    """The loss or its gradient is not finite, or the loss exploded. Nothing of it was saved."""
+    """The loss, its gradient or a weight is not finite, or the loss exploded.
+
+    No checkpoint is written while a step's loss is above the bar of `models.explosion`, and none of
+    weights that are not finite. The message names the last one from before.
+    """
 
 
 def train(
@@ -128,15 +131,21 @@ def train(
         rates = _rates(config)
         part_tokens = config.part_tokens or _PART_TOKENS.get(jax.default_backend())
         watch = _Watch(run, config, on_step)
+        due = False
         for index in range(start, config.steps):
             batch = packing.batch(index)
             parts = _in_parts(batch, part_tokens, devices, mesh)
             state, metrics = step(state, frozen, parts, rates[index])
             watch.add(metrics, rates[index], np.count_nonzero(batch.segments))
             done = index + 1
-            if done % config.checkpoint_every == 0 or done == config.steps:
+            due = due or done % config.checkpoint_every == 0 or done == config.steps
+            if due:
                 watch.drain()
+            if due and (done == config.steps or not watch.in_doubt):
+                if not _all_finite(state.params):
+                    raise watch.diverged(done, "a weight is not finite after it")
                 run.save(done, state)
+                due = False
         nnx.update(model, state.params)
         return run.history
 
@@ -211,6 +220,7 @@ class _Watch:
 
     def __init__(self, run: RunFolder, config: TrainingConfig, on_step):
         self._run, self._config, self._on_step = run, config, on_step
+        self._course = Course(config.explode_ratio, (one["loss"] for one in run.history))
         self._pending: tuple[Metrics, float, int] | None = None
         self._paces: list[float] = []  # seconds a token, sorted
         self._tokens = 0
@@ -243,6 +253,7 @@ class _Watch:
             seconds=round(now - before, 6),
         )
         self._run.log(values)
+        self._course.add(loss)
         if self._on_step is None:
             return
         bisect.insort(self._paces, (now - before) / tokens)
@@ -251,28 +262,35 @@ class _Watch:
         left = (self._config.steps - step) * pace * self._tokens / len(self._paces)
         self._on_step(Report(**values, tokens_per_second=1 / pace, seconds_left=left))
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last step's loss is above the bar: it may come down again, or be lost."""
+        return self._run.history[-1]["loss"] > self._course.bar
+
+    def diverged(self, step: int, problem: str) -> DivergedError:
+        """The error to raise."""
+        # The weights before the first bad step made its loss, so they are bad, too.
+        found = self._run.checkpoint_before(self._course.first_bad() - 1)
+        newest = self._run.last_checkpoint
+        kept = f"the last good checkpoint is {found}" if found else "there is no good checkpoint"
+        if newest != found:
+            kept += f"; remove {newest}, which is not, before going on"
+        return DivergedError(f"step {step}: {problem}; {kept}")
+
     def _check(self, step: int, loss: float, grad_norm: float) -> None:
-        problem = None
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             problem = f"loss {loss}, gradient norm {grad_norm}, expected finite numbers"
-        elif (ratio := self._config.explode_ratio) is not None and step > _WINDOW:
-            first = _mean_loss(self._run.history[:_WINDOW])
-            last = _mean_loss([*self._run.history[1 - _WINDOW :], dict(loss=loss)])
-            if last > ratio * first:
-                problem = (
-                    f"mean loss {last:.4g} of the last {_WINDOW} steps, expected at most {ratio} "
-                    f"times {first:.4g}, that of the first {_WINDOW}"
-                )
+        else:
+            problem = self._course.problem(loss)
         if problem:
-            kept = self._run.last_checkpoint
-            raise DivergedError(
-                f"step {step}: {problem}; "
-                + (f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet")
-            )
+            raise self.diverged(step, problem)
 
 
-def _mean_loss(steps: list[dict]) -> float:
-    return sum(values["loss"] for values in steps) / len(steps)
+@jax.jit
+def _all_finite(params: nnx.State) -> jax.Array:
+    """bool []"""
+    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]
+    return jnp.stack(leaves).all()
 
 
 def _in_parts(batch: Batch, part_tokens: int | None, devices: int, mesh) -> Batch:

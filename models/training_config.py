@@ -29,7 +29,8 @@ class TrainingConfig:
       checkpoint_every: steps between checkpoints; one is written at the end too.
       keep: latest checkpoints that are kept.
       explode_ratio: training stops where the mean loss of ten steps exceeds this many times that
-        of the first ten; None does not.
+        of the first ten, or where what was learnt is lost again, see `models.explosion`; None does
+        not.
     """
 
     steps: int

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -36,6 +37,20 @@ class Broken(Success):
         sums = super().__call__(model, batch)
         factor = jax.numpy.where(model.bias[...] > 0.175, model.factor[...], 1.0)
         return sums._replace(loss=factor * sums.loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scripted(Success):
+    """Learns as `Success`, and says the losses given, one after the other; the bias is its clock,
+    as it grows by .01 a step."""
+
+    losses: tuple[float, ...] = ()
+
+    def __call__(self, model, batch):
+        sums = super().__call__(model, batch)
+        step = jax.numpy.round(model.bias[...] / 0.01).astype(int)
+        said = jax.numpy.array(self.losses)[step] * sums.weight
+        return sums._replace(loss=sums.loss + jax.lax.stop_gradient(said - sums.loss))
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +163,46 @@ def test_a_loss_that_breaks_stops_and_keeps_the_last_good_checkpoint(tmp_path, v
     history = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(history) == 18
     assert all(math.isfinite(values["loss"]) for values in history)
+
+
+def certain():
+    """What makes the bias of a `tiny.Bag` grow by the learning rate at each step."""
+    return tiny.packing(tiny.trajectories(targets=lambda rng, turns: np.ones((turns, 1))))
+
+
+def fallen(*after):
+    """Losses that fall from 4 to 0 within 20 steps, and these after 24."""
+    return (*np.maximum(4 - 0.2 * np.arange(24), 0).tolist(), *after)
+
+
+def test_learning_that_is_lost_stops_though_it_is_no_worse_than_at_first(tmp_path):
+    """Bad from step 25 on: the checkpoint of step 28 is not written, that of 24 is not called good,
+    as its weights made the loss of step 25."""
+    loss = Scripted(fallen(*[3.9] * 16))
+    config = dataclasses.replace(CONFIG, steps=40, checkpoint_every=4)
+    message = r"step 29: mean loss 1.97 of the last 10 steps, expected at most .*/20; remove .*/24"
+    with pytest.raises(DivergedError, match=message):
+        train(tiny.Bag(), certain(), loss, config, folder=tmp_path)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["20", "24"]
+
+
+def test_a_checkpoint_waits_until_a_loss_has_come_down(tmp_path):
+    """Of step 28, whose loss is bad, until step 30."""
+    loss = Scripted(fallen(*[0] * 3, 3.9, 3.9, *[0] * 3))
+    config = dataclasses.replace(CONFIG, steps=31, checkpoint_every=14, keep=3)
+    assert len(train(tiny.Bag(), certain(), loss, config, folder=tmp_path)) == 31
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["14", "30", "31"]
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    class Wild(TrainingConfig):
+        def optimizer(self):
+            return optax.scale(-math.inf)
+
+    config = Wild(steps=1, learning_rate=1.0)
+    with pytest.raises(DivergedError, match="step 1: a weight is not finite after it; there is no"):
+        train(tiny.Bag(), certain(), Success(), config, folder=tmp_path)
+    assert not os.listdir(tmp_path / "checkpoints")
 
 
 def test_weights_of_half_precision_are_refused(tmp_path):
