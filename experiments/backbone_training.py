@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from experiments.run_files import check_settings
+from experiments.run_files import check_settings, compare_settings
 from experiments.shown_training import train_shown
 from models import convert
 from models import tokenizer as tokenizer_lib
@@ -57,7 +57,8 @@ def train_backbone(texts: Sequence[str], recipe: Recipe, out: pathlib.Path) -> p
       OSError, ValueError: there are no texts, or `out` was begun with another recipe.
       DivergedError: as `models.training.train`.
     """
-    check_settings(out / "settings.json", dataclasses.asdict(recipe))
+    settings = out / "settings.json", dataclasses.asdict(recipe)
+    compare_settings(*settings)
     if (out / "model").exists():
         return out / "model"
     texts = longest(texts)
@@ -69,13 +70,15 @@ def train_backbone(texts: Sequence[str], recipe: Recipe, out: pathlib.Path) -> p
         tokens = sum(len(document.tokens) for document in documents)
         packing = Packing(documents, batch_tokens=recipe.batch, seed=recipe.seed)
         steps = max(round(recipe.tokens / tokens * packing.batches_per_epoch), 1)
+        config = _training(steps, recipe.rate)
         size = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
         print(
             f"{len(texts):,} texts, {tokens:,} tokens, each {recipe.tokens / tokens:.2f} times; "
             f"{size:,} parameters; {steps:,} steps",
             flush=True,
         )
-        _train(model, packing, steps, recipe.rate, out / "run")
+        check_settings(*settings)
+        train_shown(model, packing, NextToken(), config, out / "run")
         convert.save(model, out / "model", tokenizer_from=folder)
     return out / "model"
 
@@ -122,8 +125,8 @@ def _architecture(tokenizer: tokenizer_lib.Tokenizer, recipe: Recipe) -> LlamaCo
     )
 
 
-def _train(model: Llama, packing: Packing, steps: int, rate: float, folder: pathlib.Path) -> None:
-    config = TrainingConfig(
+def _training(steps: int, rate: float) -> TrainingConfig:
+    return TrainingConfig(
         steps,
         rate,
         warmup_steps=round(_WARMUP * steps),
@@ -131,4 +134,3 @@ def _train(model: Llama, packing: Packing, steps: int, rate: float, folder: path
         weight_decay=_DECAY,
         checkpoint_every=200,
     )
-    train_shown(model, packing, NextToken(), config, folder)

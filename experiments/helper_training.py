@@ -13,6 +13,7 @@ and says how good it is; never single states.
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +27,7 @@ from adapters.model_helper import NAME
 from adapters.numbers import Numbers
 from adapters.prm import NAME as PRM_NAME
 from experiments import tuning
-from experiments.run_files import check_settings, or_none, write_json
+from experiments.run_files import check_settings, compare_settings, or_none, write_json
 from experiments.tuning import Backbone, Tuning
 from models.calibration import split_tasks
 from models.heads import HeadConfig, decide, margins
@@ -100,7 +101,11 @@ def train_helper(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     backbone = tuning.load_backbone(recipe.backbone, recipe.tuning)
     numbers, beside = _numbers(labels, learnt.state, recipe)
     config = _head_config(labels, columns, recipe, backbone, beside[learnt.state])
-    check_settings(out / "settings.json", dataclasses.asdict(recipe))
+    settings = out / "settings.json", dataclasses.asdict(recipe)
+    compare_settings(*settings)
+    found, place = np.unique(judged.state, return_inverse=True)
+    texts = [labels.text[i] for i in found]
+    tuning.check_lengths(backbone, texts)
     states, reads = learnt.reads(config, labels.costs, beside)
     head = tuning.tune(
         backbone,
@@ -111,9 +116,8 @@ def train_helper(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
         recipe.tuning,
         out / "run",
         bias=learnt.bias(config),
+        begin=functools.partial(check_settings, *settings),
     )
-    found, place = np.unique(judged.state, return_inverse=True)
-    texts = [labels.text[i] for i in found]
     hidden = tuning.hidden_states(backbone, texts, recipe.tuning, out / "run")[place]
     features = judged.features(config, labels.costs, beside)
     outputs = StoredHead(head)(hidden, features)

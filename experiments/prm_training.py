@@ -6,6 +6,7 @@ Calibration is fitted on these; they are judged in two halves, each by what was 
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from adapters.prm_data import Outcomes, Reading, read_outcomes
 from adapters.proposals import REPLY
 from adapters.rollouts import read_config
 from experiments import reliability_plot, tuning
-from experiments.run_files import check_settings, or_none, write_json
+from experiments.run_files import check_settings, compare_settings, or_none, write_json
 from experiments.tuning import Tuning
 from models.calibration import Isotonic, Temperature, quality, reliability, split_tasks, task_folds
 from models.heads import HeadConfig, averaged
@@ -78,8 +79,11 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     style, helps = _style_and_helps(recipe.rollouts, outcomes)
     style += REPLY if recipe.reply else ""
     backbones = [tuning.load_backbone(one, recipe.tuning) for one in _backbones(recipe)]
-    check_settings(out / "settings.json", dataclasses.asdict(recipe))
     texts, learnt = ([outcomes.text[i] for i in np.flatnonzero(chosen)] for chosen in (held, ~held))
+    settings = out / "settings.json", dataclasses.asdict(recipe)
+    compare_settings(*settings)
+    for backbone in backbones:
+        tuning.check_lengths(backbone, texts)
     heads, hidden = [], []
     for member, backbone in enumerate(backbones):
         run = out / "run"
@@ -96,6 +100,7 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
             how,
             run,
             bias=_base_rates(outcomes, ~held),
+            begin=functools.partial(check_settings, *settings),
         )
         heads.append(head)
         hidden.append(tuning.hidden_states(backbone, texts, how, run))

@@ -137,8 +137,9 @@ def _run(out: pathlib.Path) -> None:
         packing.check_fits(model.config)
         longest = _longest_reply(pairs, tokenizer)
         _tell(pairs, packing, model, steps, limit)
+        config = _training(steps)
         check_settings(out / "settings.json", settings)
-        _train(model, packing, steps, out / "run")
+        _train(model, packing, config, out / "run")
         if not (out / "model").exists():
             convert.save(model, out / "model", tokenizer_from=_START.value or folder)
     print(f"The actor is in {out / 'model'}; its replies have up to {longest} tokens.")
@@ -223,8 +224,8 @@ def _tell(pairs: Sequence[Pair], packing: Packing, model: Llama, steps: int, lim
     )
 
 
-def _train(model: Llama, packing: Packing, steps: int, folder: pathlib.Path) -> None:
-    config = TrainingConfig(
+def _training(steps: int) -> TrainingConfig:
+    return TrainingConfig(
         steps,
         _RATE.value,
         warmup_steps=round(_WARMUP * steps),
@@ -232,6 +233,10 @@ def _train(model: Llama, packing: Packing, steps: int, folder: pathlib.Path) -> 
         weight_decay=_DECAY.value,
         checkpoint_every=_SAVE.value,
     )
+
+
+def _train(model: Llama, packing: Packing, config: TrainingConfig, folder: pathlib.Path) -> None:
+    steps = config.steps
     progress, tokens, recent = None, 0, collections.deque(maxlen=_RECENT)
 
     def show(report: Report) -> None:

@@ -217,7 +217,7 @@ def tune(
     texts, tokens = [texts[i] for i in chosen], [tokens[i] for i in chosen]
     reads = _of_texts(reads, chosen)
     if tuning.tune == "head":
-        return _tune_head(backbone, config, texts, reads, loss, tuning, folder, bias)
+        return _tune_head(backbone, config, texts, reads, loss, tuning, folder, bias, begin)
     rngs = nnx.Rngs(tuning.seed)
     head = _new_head(config, backbone.model.config.hidden_size, bias, rngs)
     names = [f"text {text[:60]!r}..." for text in texts]
@@ -225,6 +225,7 @@ def tune(
     packing = Packing(documents, batch_tokens=tuning.batch, seed=tuning.seed)
     if tuning.tune == "lora":
         lora.add(backbone.model, lora.LoraConfig(tuning.rank, 2.0 * tuning.rank), rngs=rngs)
+    begin()
     _train(HeadedLlama(backbone.model, head), packing, loss, tuning, tuning.budget, folder)
     if tuning.tune == "lora":
         lora.merge(backbone.model)
@@ -240,6 +241,7 @@ def _tune_head(
     tuning: Tuning,
     folder: pathlib.Path,
     bias: Sequence[float] | None,
+    begin: Callable[[], None],
 ) -> Head:
     """A head on each of the frozen decoders, and the average of them."""
     hidden = hidden_states(backbone, texts, tuning, folder)
@@ -249,6 +251,7 @@ def _tune_head(
     times = min(_HEAD_TIMES, _HEAD_READS / len(reads.text)) / len(configs)
     amount = round(times * len(texts))
     packing = Packing(documents, batch_tokens=amount // _HEAD_STEPS or 1, seed=tuning.seed)
+    begin()
     heads = []
     for member, (one, end) in enumerate(zip(configs, ends, strict=True)):
         rngs = nnx.Rngs(tuning.seed * len(configs) + member)
@@ -288,6 +291,13 @@ def save_backbones(backbones: Sequence[Backbone], folder: pathlib.Path, tuning: 
             if path.name in ("config.json", *TOKENIZER_FILES) or path.name.endswith(suffixes):
                 (partial / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, partial / name)
+
+
+def check_lengths(backbone: Backbone, texts: Sequence[str]) -> None:
+    """Raises ValueError where one of the texts is too long and is refused; names it."""
+    limit = dataclasses.replace(backbone.limit)  # nothing is passed over yet, and counted
+    for text, tokens in zip(texts, _tokenised(texts, backbone), strict=True):
+        limit.excess(f"text {text[:60]!r}...", len(tokens))
 
 
 def _tokenised(texts: Sequence[str], backbone: Backbone) -> list[list[int]]:

@@ -155,8 +155,10 @@ def test_the_strong_teacher_is_better_than_the_base_and_neither_does_what_is_not
         (["--tasks=1", "--start=nowhere"], "nowhere"),
         (["--tasks=1", "--context=20"], "tokens, expected at most 20"),
         (["--tasks=1", "--width=10", "--heads=4"], "hidden_size is 10"),
+        (["--tasks=1", "--vocabulary=9"], "vocab_size is 9"),
+        (["--tasks=1", "--rate=0"], "0"),
     ],
 )
-def test_bad_input_is_named_and_no_model_is_written(tmp_path, flags, message):
+def test_bad_input_is_named_and_nothing_is_written(tmp_path, flags, message):
     assert message in SCRIPT(f"--out={tmp_path / 'actor'}", *flags).error
-    assert not (tmp_path / "actor" / "model").exists()
+    assert not (tmp_path / "actor").exists()

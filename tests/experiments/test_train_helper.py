@@ -200,6 +200,15 @@ def test_bad_input_is_named_and_nothing_is_written(plan, tmp_path, more, message
     assert "\n" not in done.error and not (tmp_path / "helper").exists()
 
 
+def test_nothing_is_settled_by_a_text_that_is_refused(plan, tmp_path):
+    short = tmp_path / "short"
+    shutil.copytree(tiny_folders.language_model(), short)
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 12}))
+    done = train_helper(*flags(plan, tmp_path / "helper"), f"--backbone={short}")
+    assert "tokens, expected at most 12" in done.error and not (tmp_path / "helper").exists()
+
+
 def test_a_prm_of_another_style_is_refused(plan, tmp_path):
     shutil.copytree(tiny_folders.language_model(), tmp_path / "prm" / "backbone")
     (tmp_path / "prm" / "prm.json").write_text(json.dumps({"version": 1, "style": "full"}))

@@ -259,6 +259,19 @@ def test_bad_input_is_named_and_nothing_is_written(rollouts, tmp_path, more, mes
     assert "\n" not in done.error and not (tmp_path / "prm").exists()
 
 
+def test_the_same_folder_takes_the_correction_of_what_was_refused(rollouts, tmp_path):
+    """A decoder that is meant for shorter texts: training has not begun, so nothing is settled."""
+    short = tmp_path / "short"
+    shutil.copytree(tiny_folders.language_model(), short)
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 12}))
+    command = flags(rollouts, tmp_path / "prm", f"--backbone={short}", "--tokens=400", "--batch=64")
+    done = train_prm(*command)
+    assert "tokens, expected at most 12" in done.error and not (tmp_path / "prm").exists()
+    printed(*command, "--too_long=truncate")
+    assert PRM.load(tmp_path / "prm").values["too_long"] == "truncate"
+
+
 def test_too_few_tasks_are_named(tmp_path):
     few = tiny_folders.collect(tmp_path / "few", tasks=2)
     done = train_prm(*flags(few, tmp_path / "prm"))
