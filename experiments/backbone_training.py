@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.run_files import check_settings, compare_settings
-from experiments.shown_training import train_shown
+from experiments.shown_training import check_rate, train_shown
 from models import convert
 from models import tokenizer as tokenizer_lib
 from models.config import LlamaConfig
@@ -48,6 +48,9 @@ class Recipe:
     batch: int = 2048
     rate: float = 3e-3
     seed: int = 0
+
+    def __post_init__(self):
+        check_rate(self.rate)
 
 
 def train_backbone(texts: Sequence[str], recipe: Recipe, out: pathlib.Path) -> pathlib.Path:

@@ -1,6 +1,7 @@
-"""Training that shows how it goes: steps, time left, the mean loss of the last ones."""
+"""What training scripts share: flags out of range, and how it goes while it trains."""
 
 import collections
+import math
 import pathlib
 import statistics
 
@@ -13,6 +14,18 @@ from models.training import Report, train
 from models.training_config import TrainingConfig
 
 _RECENT = 20  # steps whose mean loss is shown
+
+
+def check_rate(rate: float) -> None:
+    """Raises ValueError where the learning rate of --rate teaches nothing."""
+    if not 0 < rate < math.inf:
+        raise ValueError(f"--rate is {rate}, expected a number above 0")
+
+
+def check_decay(decay: float) -> None:
+    """Raises ValueError where the weight decay of --decay is none."""
+    if not 0 <= decay < math.inf:
+        raise ValueError(f"--decay is {decay}, expected 0 or a number above it")
 
 
 def train_shown(

@@ -47,6 +47,7 @@ from experiments.bench.runner import replace_text
 from experiments.players import Players, Servers
 from experiments.progress import Progress
 from experiments.run_files import check_settings, compare_settings
+from experiments.shown_training import check_decay, check_rate
 from models import convert
 from models import tokenizer as tokenizer_lib
 from models.config import LlamaConfig
@@ -88,8 +89,8 @@ _TOO_LONG = flags.DEFINE_enum(
 
 _STEPS = flags.DEFINE_integer("steps", None, "Updates. [every pair once]", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 1024, "Tokens of an update.", lower_bound=1)
-_RATE = flags.DEFINE_float("rate", 3e-3, "Learning rate at its peak.", lower_bound=0.0)
-_DECAY = flags.DEFINE_float("decay", 0.1, "Weight decay.", lower_bound=0.0)
+_RATE = flags.DEFINE_float("rate", 3e-3, "Learning rate at its peak.")
+_DECAY = flags.DEFINE_float("decay", 0.1, "Weight decay.")
 _SAVE = flags.DEFINE_integer("save_every", 200, "Steps between checkpoints.", lower_bound=1)
 
 _PLAYED = flags.DEFINE_integer(
@@ -122,6 +123,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _run(out: pathlib.Path) -> None:
+    check_rate(_RATE.value)
+    check_decay(_DECAY.value)
     players = Players(SifWorld(), Servers())
     teacher = None if _PAIRS.value is not None else players.actor(_TEACHER.value)
     settings = {flag.name: flag.value for flag in _SETTINGS} | {"who_teaches": players.config}

@@ -49,17 +49,17 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         sys.exit(f"train_helper: unexpected argument {argv[1]!r}.")
     logging.set_verbosity(logging.WARNING)
-    recipe = Recipe(
-        labels=_LABELS.value,
-        backbone=_BACKBONE.value,
-        target=_TARGET.value,
-        cost=_COST.value,
-        weights=_WEIGHTS.value,
-        held_out=_HELD_OUT.value,
-        numbers=_NUMBERS.value,
-        tuning=tuning.from_flags(),
-    )
     try:
+        recipe = Recipe(
+            labels=_LABELS.value,
+            backbone=_BACKBONE.value,
+            target=_TARGET.value,
+            cost=_COST.value,
+            weights=_WEIGHTS.value,
+            held_out=_HELD_OUT.value,
+            numbers=_NUMBERS.value,
+            tuning=tuning.from_flags(),
+        )
         values = train_helper(recipe, pathlib.Path(_OUT.value))
     except (ValueError, OSError, DivergedError) as error:
         sys.exit(f"train_helper: {error}")

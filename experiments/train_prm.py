@@ -50,17 +50,17 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         sys.exit(f"train_prm: unexpected argument {argv[1]!r}.")
     logging.set_verbosity(logging.WARNING)
-    recipe = Recipe(
-        rollouts=_ROLLOUTS.value,
-        backbone=_BACKBONE.value,
-        reads="action" if _ACTION.value else "state",
-        reply=_REPLY.value,
-        calibration=_CALIBRATION.value,
-        held_out=_HELD_OUT.value,
-        members=_MEMBERS.value,
-        tuning=tuning.from_flags(),
-    )
     try:
+        recipe = Recipe(
+            rollouts=_ROLLOUTS.value,
+            backbone=_BACKBONE.value,
+            reads="action" if _ACTION.value else "state",
+            reply=_REPLY.value,
+            calibration=_CALIBRATION.value,
+            held_out=_HELD_OUT.value,
+            members=_MEMBERS.value,
+            tuning=tuning.from_flags(),
+        )
         values = train_prm(recipe, pathlib.Path(_OUT.value))
     except (ValueError, OSError, DivergedError) as error:
         sys.exit(f"train_prm: {error}")

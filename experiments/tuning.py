@@ -28,7 +28,7 @@ from flax import nnx
 
 from adapters.encoder import Encoder, members
 from experiments import stored_states
-from experiments.shown_training import train_shown
+from experiments.shown_training import check_decay, check_rate, train_shown
 from models import convert, lora
 from models.documents import Limit
 from models.heads import Head, HeadConfig, HeadedLlama, averaged
@@ -80,6 +80,11 @@ class Tuning:
     save_every: int = 100
     seed: int = 0
 
+    def __post_init__(self):
+        if self.rate is not None:
+            check_rate(self.rate)
+        check_decay(self.decay)
+
     @property
     def budget(self) -> int:
         """Tokens."""
@@ -101,8 +106,8 @@ def define_flags(tune: str) -> None:
         "tokens", None, "Budget of tokens. [400,000; 2,000,000 with --tune=head]", lower_bound=1
     )
     flags.DEFINE_integer("batch", default.batch, "Tokens of an update.", lower_bound=1)
-    flags.DEFINE_float("rate", None, "Learning rate at its peak. [1e-3; 3e-3 for head]", 0.0)
-    flags.DEFINE_float("decay", default.decay, "Weight decay.", 0.0)
+    flags.DEFINE_float("rate", None, "Learning rate at its peak. [1e-3; 3e-3 for head]")
+    flags.DEFINE_float("decay", default.decay, "Weight decay.")
     flags.DEFINE_integer(
         "inner", None, "Width of the head's inner layer. [none; the decoder's for head]", 1
     )
@@ -116,7 +121,11 @@ def define_flags(tune: str) -> None:
 
 
 def from_flags() -> Tuning:
-    """The `Tuning` that the flags say."""
+    """The `Tuning` that the flags say.
+
+    Raises:
+      ValueError: a rate is out of range; names the flag.
+    """
     values = flags.FLAGS
     return Tuning(**{field.name: values[field.name].value for field in dataclasses.fields(Tuning)})
 
@@ -335,7 +344,7 @@ def _train(
     steps = max(round(amount / tokens * packing.batches_per_epoch), 1)
     config = TrainingConfig(
         steps,
-        tuning.rate or _RATES[tuning.tune],
+        _RATES[tuning.tune] if tuning.rate is None else tuning.rate,
         warmup_steps=round(_WARMUP * steps),
         final_share=0.05,
         weight_decay=tuning.decay,

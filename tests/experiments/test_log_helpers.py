@@ -46,7 +46,7 @@ def backbone(plan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone")
     flags = (f"--labels={plan}", f"--out={folder}", "--tokens=3000", "--width=16", "--depth=1")
     script = Script("experiments.train_backbone")
-    for bad in (["--vocabulary=9", "--heads=2"], ["--heads=5"]):
+    for bad in (["--vocabulary=9", "--heads=2"], ["--heads=5"], ["--rate=nan"]):
         assert "expected" in script(*flags, *bad).error and not list(folder.iterdir())
     done = script(*flags, "--heads=2", "--vocabulary=300", "--context=256")
     assert done.error == "" and "parameters" in done.output

@@ -191,6 +191,7 @@ def test_the_same_command_goes_on_to_the_same_helper(plan, gains, tmp_path):
         (["--cost=#7"], "--cost is '#7', expected #0 to #2"),
         (["--cost=cheap"], "--cost is 'cheap', expected all, a cost or #PLACE"),
         (["--cost=0.1/0.2"], "expected 1 numbers"),
+        (["--rate=0"], "--rate is 0.0, expected a number above 0"),
         (["extra"], "unexpected argument 'extra'"),
     ],
 )

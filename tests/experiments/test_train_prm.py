@@ -250,6 +250,9 @@ def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
         (["--rollouts=nowhere"], "nowhere: no shard"),
         (["--backbone=nowhere"], "nowhere: no config.json there"),
         (["--members=2", "--tune=head"], "--members is 2 with --tune=head, expected 1"),
+        (["--rate=0"], "--rate is 0.0, expected a number above 0"),
+        (["--rate=nan", "--tune=head"], "--rate is nan, expected a number above 0"),
+        (["--decay=-1"], "--decay is -1.0, expected 0 or a number above it"),
         (["extra"], "unexpected argument 'extra'"),
     ],
 )
