@@ -16,7 +16,7 @@ from flax import nnx
 from numpy.typing import ArrayLike
 
 from models.documents import Document
-from models.heads import HeadedLlama
+from models.heads import HeadConfig, HeadedLlama
 from models.llama import Llama
 from models.packing import Batch
 
@@ -36,7 +36,8 @@ class Loss(Protocol):
         ...
 
     def check(self, model: nnx.Module, documents: Iterable[Document]) -> None:
-        """Raises ValueError, which names the document, where a target is out of range."""
+        """Raises ValueError where the model is of another kind, or a document does not fit it: a
+        target out of range, or features or weights of another shape; names the document."""
         ...
 
 
@@ -73,7 +74,12 @@ class NextToken:
         return Sums(total, jnp.sum(batch.weights))
 
     def check(self, model: Llama, documents: Iterable[Document]) -> None:
+        if not hasattr(model, "logits"):
+            raise ValueError(
+                f"the model is a {type(model).__name__}, expected one with logits for NextToken"
+            )
         _check_classes(documents, model.config.vocab_size, "a token")
+        _check_weights(documents)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +96,10 @@ class Success:
         return _weighted(losses, batch.weights)
 
     def check(self, model: HeadedLlama, documents: Iterable[Document]) -> None:
-        _check_numbers(documents, model.head.config.num_outputs, 0.0, 1.0)
+        config = _head_config(self, model)
+        _check_numbers(documents, config.num_outputs, 0.0, 1.0)
+        _check_weights(documents)
+        _check_features(documents, config.num_features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +115,10 @@ class Policy:
         return _weighted(losses, batch.weights)
 
     def check(self, model: HeadedLlama, documents: Iterable[Document]) -> None:
-        _check_classes(documents, model.head.config.num_outputs, "a label")
+        config = _head_config(self, model)
+        _check_classes(documents, config.num_outputs, "a label")
+        _check_weights(documents)
+        _check_features(documents, config.num_features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +135,10 @@ class Regression:
         return _weighted(jnp.square(outputs - batch.targets), batch.weights)
 
     def check(self, model: HeadedLlama, documents: Iterable[Document]) -> None:
-        _check_numbers(documents, model.head.config.num_outputs, -np.inf, np.inf)
+        config = _head_config(self, model)
+        _check_numbers(documents, config.num_outputs, -np.inf, np.inf)
+        _check_weights(documents)
+        _check_features(documents, config.num_features)
 
 
 def class_weights(labels: ArrayLike, num_classes: int, *, balance: float = 1.0) -> np.ndarray:
@@ -158,6 +173,33 @@ def _weighted(losses: jax.Array, weights: jax.Array) -> Sums:
     weights = weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim))
     weights = jnp.broadcast_to(weights, losses.shape)
     return Sums(jnp.sum(weights * losses), jnp.sum(weights))
+
+
+def _head_config(loss: Loss, model: nnx.Module) -> HeadConfig:
+    if not hasattr(model, "head"):
+        raise ValueError(
+            f"the model is a {type(model).__name__}, expected a HeadedLlama for "
+            f"{type(loss).__name__}"
+        )
+    return model.head.config
+
+
+def _check_weights(documents: Iterable[Document]) -> None:
+    for document in documents:
+        shape, targets = document.weights.shape, document.targets.shape
+        if shape not in (targets[:1], targets):
+            expected = " or ".join(map(str, dict.fromkeys((targets[:1], targets))))
+            raise ValueError(f"{document.name}: weights have shape {shape}, expected {expected}")
+
+
+def _check_features(documents: Iterable[Document], size: int) -> None:
+    for document in documents:
+        expected = len(document.reads), size
+        if (shape := document.features.shape) != expected:
+            raise ValueError(
+                f"{document.name}: features have shape {shape}, expected {expected}, as the head "
+                "reads"
+            )
 
 
 def _check_classes(documents: Iterable[Document], size: int, what: str) -> None:

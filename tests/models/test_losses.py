@@ -165,3 +165,34 @@ def test_replies_of_unknown_tokens_are_named():
     document = reply_document("pair 3", [1, 2], [5, 64], limit=Limit(9))
     with pytest.raises(ValueError, match="pair 3: read 1: 64 is a token out of range"):
         NextToken().check(tiny.llama(), [document])
+
+
+@pytest.mark.parametrize(
+    "loss, kind, targets, weights, message",
+    [
+        (Success(), "success", [[0.5, 0.5]], [[1, 1, 1]], r"\(1, 3\), expected \(1,\) or \(1, 2\)"),
+        (Policy(), "policy", [1], [[1, 1]], r"\(1, 2\), expected \(1,\)"),
+    ],
+)
+def test_weights_of_another_shape_are_named(loss, kind, targets, weights, message):
+    rest = dict(targets=targets, weights=weights, limit=Limit(9))
+    with pytest.raises(ValueError, match=f"task 0: weights.*{message}"):
+        loss.check(headed(kind), state_documents("task 0", [[1, 2]], **rest))
+
+
+@pytest.mark.parametrize("means", [(), (0.0, 0.0)])
+def test_features_that_the_head_does_not_read_or_lacks_are_named(means):
+    config = HeadConfig("success", 1, feature_means=means, feature_scales=(1.0,) * len(means))
+    rest = dict(targets=[[0.5, 0.5]], features=[[1.0]], limit=Limit(9))
+    [document] = state_documents("task 0", [[1, 2]], **rest)
+    message = rf"task 0: features have shape \(1, 1\), expected \(1, {len(means)}\)"
+    with pytest.raises(ValueError, match=message):
+        Success().check(tiny.headed(config), [document])
+
+
+def test_a_model_of_another_kind_is_named():
+    for loss in (Success(), Policy(), Regression()):
+        with pytest.raises(ValueError, match="model is a Llama, expected a HeadedLlama for "):
+            loss.check(tiny.llama(), [])
+    with pytest.raises(ValueError, match="a HeadedLlama, expected one with logits for NextToken"):
+        NextToken().check(headed("success"), [])
