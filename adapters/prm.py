@@ -134,7 +134,9 @@ def calibration_of(values: Mapping[str, Any]) -> Calibration:
     try:
         return make[values["kind"]]()
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"calibration {values!r}, expected temperature or isotonic") from error
+        raise ValueError(
+            f"calibration {values!r}, expected temperature or isotonic: {error}"
+        ) from error
 
 
 def calibration_json(calibration: Calibration) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class Temperature:
 
     temperature: float
 
+    def __post_init__(self):
+        if not 0 < self.temperature < np.inf:
+            raise ValueError(f"temperature is {self.temperature}, expected a number above 0")
+
     @classmethod
     def fit(cls, logits: ArrayLike, outcomes: ArrayLike) -> "Temperature":
         """The temperature, 0.01 to 100, of the least cross-entropy.
@@ -89,6 +93,18 @@ class Isotonic:
 
     scores: tuple[float, ...]
     probabilities: tuple[float, ...]
+
+    def __post_init__(self):
+        scores, p = np.asarray(self.scores, float), np.asarray(self.probabilities, float)
+        if scores.ndim != 1 or not scores.size or scores.shape != p.shape:
+            raise ValueError(
+                f"scores {scores.shape} and probabilities {p.shape}, expected as many, one or more"
+            )
+        if not (np.all(np.isfinite(scores)) and np.all(np.diff(scores) > 0)):
+            raise ValueError(f"scores are {self.scores}, expected finite and ascending numbers")
+        # A mean of outcomes may leave 0..1 by its last bit.
+        if not (np.all(np.diff(p) >= 0) and np.all((p >= -1e-9) & (p <= 1 + 1e-9))):
+            raise ValueError(f"probabilities are {self.probabilities}, expected ascending in 0..1")
 
     @classmethod
     def fit(cls, scores: ArrayLike, outcomes: ArrayLike) -> "Isotonic":

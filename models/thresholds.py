@@ -74,16 +74,9 @@ def self_regulation(difficulties: ArrayLike, successes: ArrayLike) -> SelfRegula
       successes: bool [E].
 
     Raises:
-      ValueError: there are no episodes, or the shapes differ.
+      ValueError: there are no episodes, the shapes differ, or a number is out of range.
     """
-    difficulties, successes = np.asarray(difficulties, float), np.asarray(successes)
-    if difficulties.ndim != 1 or not difficulties.size or difficulties.shape != successes.shape:
-        raise ValueError(
-            f"difficulties {difficulties.shape} and successes {successes.shape}, expected both [E]"
-            " with one episode or more"
-        )
-    if not np.all((successes == 0) | (successes == 1)):
-        raise ValueError("successes holds other values than 0 and 1")
+    difficulties, successes = _episodes(difficulties, successes)
     points, where = np.unique(difficulties, return_inverse=True)
     wins = np.bincount(where, weights=successes)
     losses = np.bincount(where) - wins
@@ -98,9 +91,11 @@ def self_regulation(difficulties: ArrayLike, successes: ArrayLike) -> SelfRegula
 
 
 def judge(threshold: float, difficulties: ArrayLike, successes: ArrayLike) -> SelfRegulation:
-    """How a threshold does on episodes; arguments as in `self_regulation`."""
-    goes_on = np.asarray(difficulties, float) <= threshold
-    successes = np.asarray(successes).astype(bool)
+    """How a threshold does on episodes; arguments and errors as in `self_regulation`."""
+    if np.isnan(threshold):
+        raise ValueError(f"threshold is {threshold}, expected a number")
+    difficulties, successes = _episodes(difficulties, successes)
+    goes_on, successes = difficulties <= threshold, successes.astype(bool)
     both = np.sum(goes_on & successes)
 
     def share(part, whole) -> float:
@@ -112,6 +107,23 @@ def judge(threshold: float, difficulties: ArrayLike, successes: ArrayLike) -> Se
         share(both, goes_on.sum()),
         share(both, successes.sum()),
     )
+
+
+def _episodes(difficulties: ArrayLike, successes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    difficulties, successes = np.asarray(difficulties, float), np.asarray(successes)
+    if difficulties.ndim != 1 or not difficulties.size or difficulties.shape != successes.shape:
+        raise ValueError(
+            f"difficulties {difficulties.shape} and successes {successes.shape}, expected both [E]"
+            " with one episode or more"
+        )
+    wrong = np.flatnonzero(~np.isfinite(difficulties))
+    if wrong.size:
+        raise ValueError(
+            f"difficulties[{wrong[0]}] is {difficulties[wrong[0]]}, expected a finite number"
+        )
+    if not np.all((successes == 0) | (successes == 1)):
+        raise ValueError("successes holds other values than 0 and 1")
+    return difficulties, successes
 
 
 def usage_threshold(

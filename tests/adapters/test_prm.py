@@ -210,6 +210,10 @@ def test_one_that_reads_actions_scores_them_for_a_search(made, tmp_path):
         (dict(helps=["a", "b"]), "2 helps and 2 calibrations, expected 1 and 2"),
         (dict(calibration=VALUES["calibration"][:1]), "1 helps and 1 calibrations"),
         (dict(calibration=[{"kind": "magic"}] * 2), "expected temperature or isotonic"),
+        (
+            dict(calibration=[{"kind": "temperature", "temperature": 0.0}] * 2),
+            "prm.json: calibration .*: temperature is 0.0, expected a number above 0",
+        ),
         (dict(reads="minds"), "reads is 'minds', expected state or action"),
         (dict(style=None), "style is None, expected a str"),
     ],

@@ -148,6 +148,12 @@ def test_folds_hold_whole_tasks_and_are_even():
         (lambda: split_tasks(["a", "b"], 1.0), "share is 1.0"),
         (lambda: task_folds(["a", "b"], 3), "2 tasks, expected 3 or more"),
         (lambda: task_folds(["a", "b"], 1), "folds is 1"),
+        (lambda: Temperature(0.0), "temperature is 0.0, expected a number above 0"),
+        (lambda: Temperature(np.nan), "temperature is nan"),
+        (lambda: Isotonic((2.0, 1.0), (0.1, 0.2)), "scores are .*, expected finite and ascending"),
+        (lambda: Isotonic((1.0, 2.0), (0.2, 0.1)), "probabilities are .*, expected ascending in"),
+        (lambda: Isotonic((1.0, 2.0), (0.2, 1.1)), "probabilities are .*, expected ascending in"),
+        (lambda: Isotonic((), ()), "expected as many, one or more"),
     ],
 )
 def test_bad_input_is_refused(call, message):

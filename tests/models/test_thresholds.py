@@ -92,6 +92,10 @@ def test_plans_out_of_reach_are_refused():
         (lambda: self_regulation([0.1], [1, 0]), r"difficulties \(1,\) and successes \(2,\)"),
         (lambda: self_regulation([0.1], [0.5]), "other values than 0 and 1"),
         (lambda: difficulty([[0.1, 0.2], [0.3]]), "episode 1: scores of shape"),
+        (lambda: self_regulation([np.nan, 0.2], [1, 0]), r"difficulties\[0\] is nan, expected a"),
+        (lambda: judge(0.5, [0.1, 0.2], [1]), r"difficulties \(2,\) and successes \(1,\)"),
+        (lambda: judge(0.5, [0.1, 0.2], [1, 2]), "successes holds other values than 0 and 1"),
+        (lambda: judge(np.nan, [0.1], [1]), "threshold is nan, expected a number"),
     ],
 )
 def test_bad_input_is_refused(call, message):
