@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from experiments.shown_training import check_rate, train_shown
 from models import convert
 from models import tokenizer as tokenizer_lib
 from models.config import LlamaConfig
-from models.documents import Document, masked_document
+from models.documents import Document, Limit, masked_document
 from models.llama import Llama
 from models.losses import NextToken
 from models.packing import Packing
@@ -35,6 +36,8 @@ class Recipe:
       tokens: budget.
       batch: tokens of an update.
       rate: learning rate at its peak.
+      too_long: "refuse" texts that are longer than the context, or "truncate" them on the left;
+        None keeps their first tokens.
       seed: of the weights and the order.
     """
 
@@ -47,6 +50,7 @@ class Recipe:
     tokens: int = 500_000
     batch: int = 2048
     rate: float = 3e-3
+    too_long: Literal["refuse", "truncate"] | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -57,7 +61,8 @@ def train_backbone(texts: Sequence[str], recipe: Recipe, out: pathlib.Path) -> p
     """Makes the folder `out`, or goes on with it; returns the model's folder in it.
 
     Raises:
-      OSError, ValueError: there are no texts, or `out` was begun with another recipe.
+      OSError, ValueError: there are no texts, one is too long and is refused, or `out` was begun
+        with another recipe.
       DivergedError: as `models.training.train`.
     """
     settings = out / "settings.json", dataclasses.asdict(recipe)
@@ -69,14 +74,15 @@ def train_backbone(texts: Sequence[str], recipe: Recipe, out: pathlib.Path) -> p
         # Made again each time: the same texts give the same tokenizer.
         tokenizer = tokenizer_lib.train(texts, folder, vocab_size=recipe.vocabulary)
         model = Llama(_architecture(tokenizer, recipe), rngs=nnx.Rngs(recipe.seed))
-        documents = _documents(texts, tokenizer, recipe.context)
+        documents, cut = _documents(texts, tokenizer, recipe)
         tokens = sum(len(document.tokens) for document in documents)
         packing = Packing(documents, batch_tokens=recipe.batch, seed=recipe.seed)
         steps = max(round(recipe.tokens / tokens * packing.batches_per_epoch), 1)
         config = _training(steps, recipe.rate)
         size = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
         print(
-            f"{len(texts):,} texts, {tokens:,} tokens, each {recipe.tokens / tokens:.2f} times; "
+            f"{len(texts):,} texts, {cut:,} of them cut to {recipe.context:,} tokens; "
+            f"{tokens:,} tokens, each {recipe.tokens / tokens:.2f} times; "
             f"{size:,} parameters; {steps:,} steps",
             flush=True,
         )
@@ -98,17 +104,18 @@ def longest(texts: Sequence[str]) -> list[str]:
 
 
 def _documents(
-    texts: Sequence[str], tokenizer: tokenizer_lib.Tokenizer, context: int
-) -> list[Document]:
-    """All tokens but the first are learnt; of longer texts the first `context`."""
-    found = []
+    texts: Sequence[str], tokenizer: tokenizer_lib.Tokenizer, recipe: Recipe
+) -> tuple[list[Document], int]:
+    """All tokens but the first are learnt. Also how many texts were cut."""
+    found, limit = [], Limit(recipe.context, recipe.too_long or "truncate")
     for i, tokens in enumerate(tokenizer.encode(texts)):
-        tokens = tokens[:context]
+        excess = limit.excess(f"text {i}, {texts[i][:60]!r}...", len(tokens))
+        tokens = tokens[excess:] if recipe.too_long else tokens[: recipe.context]
         if len(tokens) > 1:
             found.append(masked_document(f"text {i}", tokens, np.ones(len(tokens), bool)))
     if not found:
         raise ValueError("the texts are empty, expected some")
-    return found
+    return found, limit.truncated
 
 
 def _architecture(tokenizer: tokenizer_lib.Tokenizer, recipe: Recipe) -> LlamaConfig:

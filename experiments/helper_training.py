@@ -105,7 +105,7 @@ def train_helper(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     compare_settings(*settings)
     found, place = np.unique(judged.state, return_inverse=True)
     texts = [labels.text[i] for i in found]
-    tuning.check_lengths(backbone, texts)
+    tuning.check_lengths(backbone, texts, "held out")
     states, reads = learnt.reads(config, labels.costs, beside)
     head = tuning.tune(
         backbone,

@@ -83,7 +83,7 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     settings = out / "settings.json", dataclasses.asdict(recipe)
     compare_settings(*settings)
     for backbone in backbones:
-        tuning.check_lengths(backbone, texts)
+        tuning.check_lengths(backbone, texts, "held out")
     heads, hidden = [], []
     for member, backbone in enumerate(backbones):
         run = out / "run"

@@ -35,6 +35,12 @@ flags.DEFINE_integer("context", 1024, "Longest text, in tokens.", lower_bound=2)
 flags.DEFINE_integer("tokens", 500_000, "Budget of tokens.", lower_bound=1)
 flags.DEFINE_integer("batch", 2048, "Tokens of an update.", lower_bound=1)
 flags.DEFINE_float("rate", 3e-3, "Learning rate at its peak.")
+flags.DEFINE_enum(
+    "too_long",
+    None,
+    ["refuse", "truncate"],
+    "What becomes of longer texts; truncated on the left. [their first tokens are kept]",
+)
 flags.DEFINE_integer("seed", 0, "Of the weights and the order.", lower_bound=0)
 
 

@@ -225,6 +225,7 @@ def tune(
     chosen = _within(tokens, tuning)
     texts, tokens = [texts[i] for i in chosen], [tokens[i] for i in chosen]
     reads = _of_texts(reads, chosen)
+    _check_lengths(backbone, texts, tokens, "to learn from")
     if tuning.tune == "head":
         return _tune_head(backbone, config, texts, reads, loss, tuning, folder, bias, begin)
     rngs = nnx.Rngs(tuning.seed)
@@ -302,11 +303,28 @@ def save_backbones(backbones: Sequence[Backbone], folder: pathlib.Path, tuning: 
                 shutil.copyfile(path, partial / name)
 
 
-def check_lengths(backbone: Backbone, texts: Sequence[str]) -> None:
-    """Raises ValueError where one of the texts is too long and is refused; names it."""
-    limit = dataclasses.replace(backbone.limit)  # nothing is passed over yet, and counted
-    for text, tokens in zip(texts, _tokenised(texts, backbone), strict=True):
-        limit.excess(f"text {text[:60]!r}...", len(tokens))
+def check_lengths(backbone: Backbone, texts: Sequence[str], what: str) -> None:
+    """Says how many of the texts are truncated, where they may be.
+
+    Args:
+      backbone: that reads them.
+      texts: N.
+      what: they are for.
+
+    Raises:
+      ValueError: one is too long and is refused; names it.
+    """
+    _check_lengths(backbone, texts, _tokenised(texts, backbone), what)
+
+
+def _check_lengths(
+    backbone: Backbone, texts: Sequence[str], tokens: Sequence[Sequence[int]], what: str
+) -> None:
+    limit = dataclasses.replace(backbone.limit, truncated=0)  # the decoder's own counts its passes
+    for text, own in zip(texts, tokens, strict=True):
+        limit.excess(f"text {text[:60]!r}...", len(own))
+    if limit.too_long == "truncate":
+        print(f"{limit.truncated:,} of {len(texts):,} texts {what} are truncated", flush=True)
 
 
 def _tokenised(texts: Sequence[str], backbone: Backbone) -> list[list[int]]:

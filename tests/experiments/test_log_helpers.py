@@ -12,7 +12,8 @@ from adapters.model_helper import ModelHelper
 from adapters.tree_helper import TreeHelper
 from core import dp
 from experiments import log_helpers, planning
-from experiments.backbone_training import longest
+from experiments.backbone_training import Recipe, _documents, longest
+from models import tokenizer as tokenizer_lib
 from tests.adapters.logs.recorded_turns import NAMES, pair
 from tests.experiments.in_process import Script
 
@@ -49,7 +50,7 @@ def backbone(plan, tmp_path_factory):
     for bad in (["--vocabulary=9", "--heads=2"], ["--heads=5"], ["--rate=nan"]):
         assert "expected" in script(*flags, *bad).error and not list(folder.iterdir())
     done = script(*flags, "--heads=2", "--vocabulary=300", "--context=256")
-    assert done.error == "" and "parameters" in done.output
+    assert done.error == "" and "0 of them cut to 256 tokens" in done.output
     assert "context is 1024, was 256" in script(*flags, "--heads=2").error
     return folder / "model"
 
@@ -66,6 +67,19 @@ def helper(plan, backbone, tmp_path_factory):
     )
     assert done.error == ""
     return folder
+
+
+def test_longer_texts_are_refused_or_cut_on_either_side_and_counted(tmp_path):
+    tokenizer = tokenizer_lib.train(["ab"], tmp_path / "tokenizer", vocab_size=259)
+    begin, *letters = tokenizer.encode(["abcd"])[0]
+    found = {}
+    for too_long in (None, "truncate"):
+        recipe = Recipe("", context=3, too_long=too_long)
+        [document, _], cut = _documents(["abcd", "a"], tokenizer, recipe)
+        found[too_long] = [*document.tokens, document.targets[-1]], cut
+    assert found == {None: ([begin, *letters[:2]], 1), "truncate": (letters[1:], 1)}
+    with pytest.raises(ValueError, match="text 0, 'abcd'...: 5 tokens, expected at most 3"):
+        _documents(["abcd"], tokenizer, Recipe("", context=3, too_long="refuse"))
 
 
 def test_only_the_longest_texts_are_learnt():

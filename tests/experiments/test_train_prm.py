@@ -1,6 +1,7 @@
 """The script that trains process reward models, on doors, with a language model of no size."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -271,7 +272,9 @@ def test_the_same_folder_takes_the_correction_of_what_was_refused(rollouts, tmp_
     command = flags(rollouts, tmp_path / "prm", f"--backbone={short}", "--tokens=400", "--batch=64")
     done = train_prm(*command)
     assert "tokens, expected at most 12" in done.error and not (tmp_path / "prm").exists()
-    printed(*command, "--too_long=truncate")
+    text = printed(*command, "--too_long=truncate")
+    assert re.search(r"[1-9]\d* of [1-9]\d* texts held out are truncated", text)
+    assert re.search(r"[1-9]\d* of [1-9]\d* texts to learn from are truncated", text)
     assert PRM.load(tmp_path / "prm").values["too_long"] == "truncate"
 
 
