@@ -85,7 +85,7 @@ class LlamaConfig:
             object.__setattr__(self, "num_key_value_heads", self.num_attention_heads)
         for name in _SIZES:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} is {value!r}, expected a whole number above 0")
         if self.head_dim is None:
             if self.hidden_size % self.num_attention_heads:
@@ -94,7 +94,7 @@ class LlamaConfig:
                     f"num_attention_heads, {self.num_attention_heads}, where head_dim is not given"
                 )
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
-        if self.head_dim < 2 or self.head_dim % 2:
+        if not _is_whole(self.head_dim) or self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"head_dim is {self.head_dim!r}, expected an even number above 0")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
@@ -108,6 +108,12 @@ class LlamaConfig:
         for name in ("tie_word_embeddings", "attention_bias"):
             if not isinstance(value := getattr(self, name), bool):
                 raise ValueError(f"{name} is {value!r}, expected true or false")
+        for name in ("bos_token_id", "pad_token_id"):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value):
+                raise ValueError(f"{name} is {value!r}, expected a whole number")
+        if not is_token_ids(self.eos_token_id):
+            raise ValueError(f"eos_token_id is {self.eos_token_id!r}, expected one id or several")
         if self.attention_bias and self.family == "qwen2":
             raise ValueError("attention_bias is true, expected false: qwen2 has its own biases")
         if self.dtype is not None and self.dtype not in DTYPES:
@@ -151,7 +157,7 @@ class LlamaConfig:
             range, or asks for something that is not computed here.
         """
         family = values.get("model_type")
-        if family not in _ARCHITECTURES:
+        if not isinstance(family, str) or family not in _ARCHITECTURES:
             raise ValueError(f"model_type is {family!r}, expected one of {[*_ARCHITECTURES]}")
         expected = _ARCHITECTURES[family]
         if (found := values.get("architectures") or [expected]) != [expected]:
@@ -184,6 +190,16 @@ class LlamaConfig:
         if isinstance(self.eos_token_id, tuple):
             values["eos_token_id"] = list(self.eos_token_id)
         return values
+
+
+def is_token_ids(value: Any) -> bool:
+    """Whether it is what a JSON file may say of end tokens: an id, several, or null."""
+    ids = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return all(map(_is_whole, ids))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 _SIZES = (
@@ -232,5 +248,7 @@ def _refuse_what_is_not_computed(values: Mapping[str, Any]) -> None:
         if (value := values.get(name, off[0])) not in off:
             raise ValueError(f"{name} is {value!r}, expected {off[0]!r}: nothing else is computed")
     kinds = values.get("layer_types") or []
-    if other := sorted(set(kinds) - {"full_attention"}):
+    if not isinstance(kinds, list | tuple):
+        raise ValueError(f"layer_types is {kinds!r}, expected a list of 'full_attention'")
+    if other := [kind for kind in kinds if kind != "full_attention"]:
         raise ValueError(f"layer_types holds {other}, expected nothing but 'full_attention'")

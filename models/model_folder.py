@@ -48,12 +48,20 @@ def check_tokenizer(folder: str | os.PathLike, vocab_size: int) -> None:
 
 
 def _largest_id(values: dict, name: str) -> int:
+    ids = [*_ids(values, name)]
+    if wrong := [i for i in ids if isinstance(i, bool) or not isinstance(i, int)]:
+        raise TypeError(f"token id {wrong[0]!r}, expected a whole number")
+    return max(ids, default=-1)
+
+
+def _ids(values: dict, name: str) -> Iterator[int]:
     if name != "tokenizer.json":
-        return max(values.values(), default=-1)
+        yield from values.values()
+        return
     vocabulary = values["model"]["vocab"]  # token -> id; of unigram models a list
     ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-    added = (token["id"] for token in values.get("added_tokens") or ())
-    return max([*ids, *added], default=-1)
+    yield from ids
+    yield from (token["id"] for token in values.get("added_tokens") or ())
 
 
 def tokenizer_files(folder: str | os.PathLike, vocab_size: int) -> list[Path]:

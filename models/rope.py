@@ -97,6 +97,11 @@ def from_hf(config: Mapping[str, Any]) -> Rope:
     new = config.get("rope_parameters")
     old = config.get("rope_scaling")
     theta = config.get("rope_theta")
+    for name, value in (("rope_parameters", new), ("rope_scaling", old)):
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{name} is {value!r}, expected an object")
+    if theta is not None and not _is_number(theta):
+        raise ValueError(f"rope_theta is {theta!r}, expected a number")
     found = [_parse("rope_parameters", new, theta)] if new else []
     if old:
         found.append(_parse("rope_scaling", old, (new or {}).get("rope_theta", theta)))
@@ -164,7 +169,7 @@ def _parse(where: str, values: Mapping[str, Any], theta: float | None) -> Rope:
     kind = values.pop("rope_type", None)
     older = values.pop("type", None)  # the name before transformers 4.45
     kind = kind or older or "default"
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError(f"{where}: rope type {kind!r} is not known, expected {sorted(_TYPES)}")
     if "rope_theta" in values:
         theta = values.pop("rope_theta")
@@ -177,9 +182,13 @@ def _parse(where: str, values: Mapping[str, Any], theta: float | None) -> Rope:
     if unknown := sorted(values.keys() - fields.keys()):
         raise ValueError(f"{where}: rope type {kind!r} has no field {unknown}")
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise ValueError(f"{where}: {name} is {value!r}, expected a number")
     return _TYPES[kind](**{name: fields[name].type(value) for name, value in values.items()})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_positive(rope: Rope, name: str) -> None:

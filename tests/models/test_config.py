@@ -191,6 +191,18 @@ def test_qwen_3_has_normed_heads_of_128_whatever_its_width():
         ({"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5', expected a number"),
         ({"hidden_size": "3072"}, "hidden_size is '3072', expected a whole number"),
         ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1, expected true or false"),
+        ({"head_dim": "32"}, "head_dim is '32', expected an even number"),
+        ({"rope_scaling": "linear"}, "rope_scaling is 'linear', expected an object"),
+        ({"rope_theta": "1e4"}, "rope_theta is '1e4', expected a number"),
+        ({"rope_scaling": {"rope_type": ["a"]}}, "rope type ['a'] is not known"),
+        ({"layer_types": 3}, "layer_types is 3, expected a list"),
+        ({"layer_types": [3, "x"]}, "layer_types holds [3, 'x']"),
+        ({"model_type": ["llama"]}, "model_type is ['llama'], expected one of"),
+        ({"eos_token_id": "1"}, "eos_token_id is '1', expected one id or several"),
+        ({"eos_token_id": ["a"]}, "eos_token_id is ('a',), expected one id or several"),
+        ({"eos_token_id": 1.5}, "eos_token_id is 1.5, expected one id or several"),
+        ({"eos_token_id": True}, "eos_token_id is True, expected one id or several"),
+        ({"bos_token_id": "1"}, "bos_token_id is '1', expected a whole number"),
     ],
 )
 def test_what_is_not_computed_is_refused_by_name(tmp_path, change, message):

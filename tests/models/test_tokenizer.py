@@ -121,13 +121,21 @@ def test_a_llama_config_beside_it_changes_nothing(folder, tokenizer, tmp_path):
     assert loaded.encode(CORPUS[:9]) == theirs(CORPUS[:9])["input_ids"]
 
 
+@pytest.mark.parametrize("wrong", ["7", None, 1.5])
+def test_ids_that_are_no_numbers_are_named(folder, tmp_path, wrong):
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["model"]["vocab"]["a"] = wrong
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=f"tokenizer.json: not a tokenizer's .* id {wrong!r}, exp"):
+        check_tokenizer(tmp_path, 400)
+
+
 def test_training_is_deterministic(folder, tmp_path):
     train(iter(CORPUS), tmp_path / "x", vocab_size=400, special_tokens=[REPLY])
     assert (tmp_path / "x/tokenizer.json").read_text() == (folder / "tokenizer.json").read_text()
 
 
 def test_chat_templates_are_saved_and_used(tokenizer):
-    pytest.importorskip("jinja2")
     text = tokenizer.chat([{"role": "user", "content": "cup 3"}])
     assert text == f"{BEGIN}cup 3{REPLY}"
     [tokens] = tokenizer.encode([text], special=False)
