@@ -5,6 +5,7 @@ out of a reply. At temperature 0 put `adapters.memo.Memoised` around it.
 """
 
 import copy
+import inspect
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from typing import Any, Literal, Self
 from adapters.protocols import Reply, State
 from adapters.replies import ReplyParser, parse_action
 from models import convert, sampling
-from models.config import Execution, LlamaConfig
+from models.config import Execution, LlamaConfig, is_token_ids
 from models.documents import Limit
 from models.generation import Generation, Generator
 from models.model_folder import fingerprint
@@ -115,7 +116,16 @@ class LlamaActor:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """All that changes what it answers, JSON values; `sha256` is of the folder's files."""
+        """All that changes what it answers, JSON values; `sha256` is of the folder's files.
+
+        Of a `prompt` or `parse` of the caller's own it has the name: what it does, nobody can tell.
+        """
+        computed_in = self._generator.model.execution.dtype
+        own = {
+            "computed_in": computed_in if computed_in != self._dtype else None,
+            "prompt": None if self._prompt is None else _name_of(self._prompt),
+            "parse": None if self._parse is parse_action else _name_of(self._parse),
+        }
         return {
             "sha256": self._fingerprint,
             "reads": self._style,
@@ -124,8 +134,13 @@ class LlamaActor:
             "max_new_tokens": self._max_new_tokens,
             "stop": list(self._stop),
             "too_long": self._limit.too_long,
-            "dtype": str(self._generator.model.config.dtype),
+            "dtype": self._dtype,
+            **{name: value for name, value in own.items() if value is not None},
         }
+
+    @property
+    def _dtype(self) -> str:
+        return str(self._generator.model.config.dtype)
 
     @property
     def truncated_prompts(self) -> int:
@@ -212,6 +227,12 @@ class LlamaActor:
         )
 
 
+def _name_of(function: Callable) -> str:
+    """MODULE:NAME, of its class where it is an object."""
+    named = function if inspect.isfunction(function) else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
 def _end_tokens(
     folder: str | os.PathLike, config: LlamaConfig, tokenizer: Tokenizer
 ) -> tuple[int, ...]:
@@ -222,6 +243,8 @@ def _end_tokens(
             found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not a generation config: {error}") from error
+        if not is_token_ids(found):
+            raise ValueError(f"{path}: eos_token_id is {found!r}, expected one id or several")
     for ids in (found, config.eos_token_id, tokenizer.end_token):
         if ids is not None:
             return (ids,) if isinstance(ids, int) else tuple(ids)

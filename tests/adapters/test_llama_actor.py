@@ -16,7 +16,7 @@ from adapters.llama_actor import LlamaActor
 from adapters.memo import Memoised
 from adapters.search import Search
 from models import convert
-from models.config import LlamaConfig
+from models.config import Execution, LlamaConfig
 from models.generation import Generation, Generator
 from models.llama import Llama
 from models.tokenizer import Tokenizer, train
@@ -221,7 +221,6 @@ def test_prompts_are_what_the_caller_makes_of_the_text(folder, tokenizer):
 
 
 def test_chat_templates_make_the_prompt_where_there_is_one(tmp_path, folder):
-    pytest.importorskip("jinja2")
     template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}<|reply|>{% endfor %}"
     path = write_folder(tmp_path / "chat", chat_template=template)
     actor = LlamaActor(path, max_new_tokens=NEW, max_rows=1, system="look")
@@ -249,6 +248,24 @@ def test_what_rollouts_say_about_it(folder, greedy, tmp_path):
     other = write_folder(tmp_path / "tiny", rms_norm_eps=1e-5)
     assert LlamaActor(other, max_new_tokens=NEW).config["sha256"] != greedy.config["sha256"]
     assert LlamaActor(folder, max_new_tokens=NEW).config["sha256"] == greedy.config["sha256"]
+
+
+def test_rollouts_name_what_is_not_the_default(folder, greedy):
+    assert not greedy.config.keys() & {"computed_in", "prompt", "parse"}
+    how = dict(max_new_tokens=NEW, prompt=_stripped, parse=_first_action)
+    other = LlamaActor(folder, execution=Execution(dtype="bfloat16"), **how).config
+    own = {"computed_in": "bfloat16"}
+    assert other.pop("parse") == f"{__name__}:_first_action"
+    assert other.pop("prompt") == f"{__name__}:_stripped"
+    assert other == greedy.config | own
+
+
+def _stripped(text):
+    return text.strip()
+
+
+def _first_action(said, actions, cut):
+    return actions[0]
 
 
 def test_no_states_give_no_replies(greedy):
@@ -293,4 +310,15 @@ def test_a_vocabulary_beyond_the_embedding_is_refused(folder, tmp_path):
     entries = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**entries, "vocab_size": 200}))
     with pytest.raises(ValueError, match="token ids go up to .*, expected below the"):
+        LlamaActor(tmp_path, max_new_tokens=NEW)
+
+
+@pytest.mark.parametrize("wrong", ["1", ["a"], 1.5, True])
+def test_end_tokens_that_are_no_ids_are_refused(folder, tmp_path, wrong):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": wrong}))
+    with pytest.raises(
+        ValueError, match="generation_config.json: eos_token_id is .*, expected one"
+    ):
         LlamaActor(tmp_path, max_new_tokens=NEW)
