@@ -20,6 +20,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from models.atomic_file import write_bytes
+from models.json_values import differences
 
 
 class RunFolder:
@@ -69,7 +70,7 @@ class RunFolder:
         Drops the metrics after it. `state` says which shapes, dtypes and shardings are expected.
 
         Raises:
-          ValueError: the metrics end before the checkpoint.
+          ValueError: the metrics end before the checkpoint, or it is damaged. Nothing is written.
         """
         latest = self._checkpoints.latest
         step = 0 if latest is None else latest.step
@@ -78,17 +79,27 @@ class RunFolder:
                 f"{self._metrics_path}: {len(self.history)} steps, expected {step} or more, as "
                 f"there is a checkpoint after {step}"
             )
+        if latest is not None:
+            state = self._load(latest, state)
         self.history = self.history[:step]
         lines = "".join(json.dumps(values) + "\n" for values in self.history)
         write_bytes(self._metrics_path, lines.encode())
         self._metrics = open(self._metrics_path, "a", encoding="utf-8")
         self._board = _tensorboard(self.folder / "tensorboard")
-        if latest is None:
-            return state
+        return state
+
+    def _load(self, checkpoint, state):
         like = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
         )
-        return self._checkpoints.load(step, like)
+        try:
+            return self._checkpoints.load(checkpoint.step, like)
+        except Exception as error:  # Orbax and TensorStore have many ways to say it
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{checkpoint.path}: cannot be read: {reason}; remove that folder to go on from "
+                "the checkpoint before it, or from the beginning"
+            ) from error
 
     def log(self, values: Mapping[str, float]) -> None:
         """Appends the metrics of the next step; `values["step"]` is its number, from 1."""
@@ -119,22 +130,13 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     found = _parse(path, path.read_text(encoding="utf-8"))
     problems = [
         f"{name} is {value!r}, was {before!r}"
-        for name, value, before in _differences("", settings, found)
+        for name, value, before in differences(settings, found)
     ]
     if problems:
         raise ValueError(
             f"{path}: the run was started with other settings, expected the same:\n  "
             + "\n  ".join(problems)
         )
-
-
-def _differences(name: str, value, before):
-    if isinstance(value, dict) and isinstance(before, dict):
-        for key in sorted(value.keys() | before.keys()):
-            inner = f"{name}.{key}" if name else key
-            yield from _differences(inner, value.get(key), before.get(key))
-    elif value != before:
-        yield name, value, before
 
 
 def _read_metrics(path: Path) -> list[dict]:

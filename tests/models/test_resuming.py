@@ -101,6 +101,19 @@ def test_damaged_files_are_refused(again, name, change, message):
         killed_run.run(again)
 
 
+def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_is_good(whole, again):
+    newest = again / "checkpoints" / "60"
+    for path in newest.rglob("*"):
+        if path.is_file() and "ocdbt" in path.name:
+            path.unlink()
+    before = {p: p.read_bytes() for p in again.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=f"{newest}: cannot be read: .*; remove that folder"):
+        killed_run.run(again)
+    assert before == {p: p.read_bytes() for p in again.rglob("*") if p.is_file()}
+    shutil.rmtree(newest)
+    assert curve(killed_run.run(again)) == curve(read(whole[0]))
+
+
 def test_metrics_go_to_tensorboard_where_it_is_installed(again, monkeypatch):
     """A stand-in for its writer, which the tests do not install."""
     written = []
