@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.atomic_file import write_bytes
+from models.json_values import differences
 
 
 def check_settings(path: pathlib.Path, settings: Mapping[str, Any]) -> None:
@@ -26,9 +27,8 @@ def compare_settings(path: pathlib.Path, settings: Mapping[str, Any]) -> None:
         before = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
-    for name in sorted(settings.keys() | before.keys()):
-        if (value := settings.get(name)) != (was := before.get(name)):
-            raise ValueError(f"{path}: {name} is {value!r}, was {was!r}; expected the same")
+    for name, value, was in differences(settings, before):
+        raise ValueError(f"{path}: {name} is {value!r}, was {was!r}; expected the same")
 
 
 def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:

@@ -3,7 +3,9 @@
 --tune says what is trained:
 
     full    the decoder and the head
-    lora    low-rank adapters of the decoder, merged into it in the end, and the head
+    lora    low-rank adapters of the decoder, merged into it in the end, and the head; the adapters
+            alone, as they were added to --backbone, are in run/adapters.safetensors
+            (`models.lora.load`)
     head    the head alone. The hidden states are computed once, and training takes seconds; with
             --stored=FILE they are kept for other trainings on the same decoder.
 
@@ -61,6 +63,8 @@ class Tuning:
       decay: weight decay.
       inner: width of the head's inner layer; None is none, and the decoder's for head.
       rank: of the adapters.
+      alpha: of the adapters, whose output is scaled by alpha / rank; None is twice the rank.
+      targets: of the decoder's matrices, those with an adapter; None is those of its attention.
       too_long: "refuse" texts that are longer than the model is meant for, or "truncate" them on
         the left.
       stored: file of hidden states, for head; None is one in the run's folder.
@@ -75,6 +79,8 @@ class Tuning:
     decay: float = 0.01
     inner: int | None = None
     rank: int = 16
+    alpha: float | None = None
+    targets: tuple[str, ...] | None = None
     too_long: Literal["refuse", "truncate"] = "refuse"
     stored: str | None = None
     save_every: int = 100
@@ -84,6 +90,13 @@ class Tuning:
         if self.rate is not None:
             check_rate(self.rate)
         check_decay(self.decay)
+        self.lora_config()
+
+    def lora_config(self) -> lora.LoraConfig:
+        """Of the adapters."""
+        alpha = 2.0 * self.rank if self.alpha is None else self.alpha
+        targets = {} if self.targets is None else {"targets": tuple(self.targets)}
+        return lora.LoraConfig(self.rank, alpha, **targets)
 
     @property
     def budget(self) -> int:
@@ -112,6 +125,8 @@ def define_flags(tune: str) -> None:
         "inner", None, "Width of the head's inner layer. [none; the decoder's for head]", 1
     )
     flags.DEFINE_integer("rank", default.rank, "Of the adapters, with --tune=lora.", lower_bound=1)
+    flags.DEFINE_float("alpha", None, "Scales the adapters by alpha / rank. [twice the rank]")
+    flags.DEFINE_list("targets", None, "Matrices with an adapter. [q_proj,k_proj,v_proj,o_proj]")
     flags.DEFINE_enum(
         "too_long", default.too_long, ["refuse", "truncate"], "What becomes of longer texts."
     )
@@ -234,10 +249,11 @@ def tune(
     documents, _ = prefix_documents(tokens, reads, limit=backbone.limit, names=names)
     packing = Packing(documents, batch_tokens=tuning.batch, seed=tuning.seed)
     if tuning.tune == "lora":
-        lora.add(backbone.model, lora.LoraConfig(tuning.rank, 2.0 * tuning.rank), rngs=rngs)
+        lora.add(backbone.model, tuning.lora_config(), rngs=rngs)
     begin()
     _train(HeadedLlama(backbone.model, head), packing, loss, tuning, tuning.budget, folder)
     if tuning.tune == "lora":
+        lora.save(backbone.model, folder / "adapters.safetensors")
         lora.merge(backbone.model)
     return head
 
@@ -371,4 +387,4 @@ def _train(
     what = "stored texts" if tuning.tune == "head" else "tokens"
     times = steps / packing.batches_per_epoch
     print(f"{tokens:,} {what}, each {times:.2f} times, in {steps:,} steps", flush=True)
-    train_shown(model, packing, loss, config, folder)
+    train_shown(model, packing, loss, config, folder, unit=what)

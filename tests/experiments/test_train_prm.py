@@ -15,8 +15,9 @@ from adapters import encoder
 from adapters.prm import PRM
 from adapters.prm_data import read_outcomes
 from experiments import tuning
+from experiments.run_files import compare_settings
 from experiments.tuning import Tuning
-from models import convert
+from models import convert, lora
 from models.calibration import split_tasks
 from models.heads import Head, HeadConfig
 from models.losses import Success
@@ -127,8 +128,8 @@ def test_a_decoder_that_is_tuned_moves_and_is_read_back(tuned):
     assert np.ptp(PRM.load(tuned).probabilities(TEXTS)[:, 0]) > 0
 
 
-def test_adapters_are_merged(tmp_path):
-    how = Tuning("lora", tokens=400, batch=64, rate=0.01, rank=2)
+def test_adapters_are_merged_and_kept_apart(tmp_path):
+    how = Tuning("lora", tokens=400, batch=64, rate=0.01, rank=2, alpha=3.0, targets=("q_proj",))
     backbone = tuning.load_backbone(tiny_folders.language_model(), how)
     number = len(TEXTS)
     reads = Reads(np.arange(number), np.eye(number, 1, dtype=np.float32), np.ones(number))
@@ -144,6 +145,12 @@ def test_adapters_are_merged(tmp_path):
     )
     assert np.abs(q_proj[0] - q_proj[1]).max() > 1e-4
     np.testing.assert_array_equal(*gate_proj)
+    again = convert.load(tiny_folders.language_model())
+    lora.load(again, tmp_path / "run" / "adapters.safetensors")
+    assert again.layers[0].self_attn.q_proj.config == lora.LoraConfig(2, 3.0, ("q_proj",))
+    lora.merge(again)
+    kernel = again.layers[0].self_attn.q_proj.kernel[...]
+    np.testing.assert_array_equal(kernel, q_proj[1])
 
 
 def test_one_of_actions_is_for_a_search(rollouts, tmp_path):
@@ -240,6 +247,24 @@ def test_several_decoders_are_not_trained_together(ensemble):
         tuning.load_backbone(ensemble / "backbone", Tuning("full"))
 
 
+def test_adapters_are_set_by_flags():
+    how = Tuning(rank=4, targets=["q_proj", "down_proj"])
+    assert how.lora_config() == lora.LoraConfig(4, 8.0, ("q_proj", "down_proj"))
+    assert Tuning().lora_config() == lora.LoraConfig(16, 32.0)
+
+
+def test_a_setting_that_is_new_and_not_given_is_no_other_setting(rollouts, frozen, tmp_path):
+    shutil.copytree(frozen[0], tmp_path / "prm")
+    path = tmp_path / "prm" / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["tuning"]["alpha"], settings["tuning"]["targets"]
+    path.write_text(json.dumps(settings))
+    compare_settings(path, json.loads((frozen[0] / "settings.json").read_text()))
+    settings["tuning"]["rank"] = 3
+    with pytest.raises(ValueError, match="settings.json: tuning.rank is 3, was 16; expected the"):
+        compare_settings(path, settings)
+
+
 def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
     done = train_prm(*flags(rollouts, frozen[0], "--tune=head", "--seed=3"))
     assert "settings.json: calibration is 'temperature', was 'isotonic'" in done.error
@@ -251,6 +276,8 @@ def test_another_recipe_in_the_same_folder_is_refused(rollouts, frozen):
         (["--rollouts=nowhere"], "nowhere: no shard"),
         (["--backbone=nowhere"], "nowhere: no config.json there"),
         (["--members=2", "--tune=head"], "--members is 2 with --tune=head, expected 1"),
+        (["--tune=lora", "--targets=q"], "targets ['q'] are no matrices of the model, expected"),
+        (["--tune=lora", "--alpha=nan"], "alpha is nan, expected a number above 0"),
         (["--rate=0"], "--rate is 0.0, expected a number above 0"),
         (["--rate=nan", "--tune=head"], "--rate is nan, expected a number above 0"),
         (["--decay=-1"], "--decay is -1.0, expected 0 or a number above it"),
