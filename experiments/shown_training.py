@@ -29,16 +29,24 @@ def check_decay(decay: float) -> None:
 
 
 def train_shown(
-    model: nnx.Module, packing: Packing, loss: Loss, config: TrainingConfig, folder: pathlib.Path
+    model: nnx.Module,
+    packing: Packing,
+    loss: Loss,
+    config: TrainingConfig,
+    folder: pathlib.Path,
+    *,
+    unit: str = "tokens",
 ) -> None:
-    """As `models.training.train`."""
+    """As `models.training.train`; `unit` is what the model takes for tokens."""
     progress, recent = None, collections.deque(maxlen=_RECENT)
 
     def show(report: Report) -> None:
         nonlocal progress
         progress = progress or Progress("steps", config.steps - report.step + 1)
         recent.append(report.loss)
-        progress.add(lambda: f"loss {statistics.fmean(recent):.4f}")
+        progress.add(
+            lambda: f"loss {statistics.fmean(recent):.4f}, {report.tokens_per_second:,.0f} {unit}/s"
+        )
 
     train(model, packing, loss, config, folder=folder, on_step=show)
     if progress is not None:
