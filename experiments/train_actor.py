@@ -125,6 +125,8 @@ def main(argv: Sequence[str]) -> None:
 def _run(out: pathlib.Path) -> None:
     check_rate(_RATE.value)
     check_decay(_DECAY.value)
+    for split in _PLAYED_SPLITS.value or ():
+        SifWorld().tasks(split)  # refuses one that there is not
     players = Players(SifWorld(), Servers())
     teacher = None if _PAIRS.value is not None else players.actor(_TEACHER.value)
     settings = {flag.name: flag.value for flag in _SETTINGS} | {"who_teaches": players.config}

@@ -156,6 +156,7 @@ def test_the_strong_teacher_is_better_than_the_base_and_neither_does_what_is_not
         (["--tasks=1", "--context=20"], "tokens, expected at most 20"),
         (["--tasks=1", "--width=10", "--heads=4"], "hidden_size is 10"),
         (["--tasks=1", "--vocabulary=9"], "vocab_size is 9"),
+        (["--played_splits=zzz", "--played=2"], "split is 'zzz', expected one of"),
         (["--rate=0"], "--rate is 0.0, expected a number above 0"),
         (["--rate=nan"], "--rate is nan, expected a number above 0"),
         (["--decay=inf"], "--decay is inf, expected 0 or a number above it"),
