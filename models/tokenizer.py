@@ -81,9 +81,20 @@ class Tokenizer:
         Args:
           texts: special tokens may be written in them.
           special: with the tokens that belong around any text, such as that of its beginning.
+
+        Raises:
+          ValueError: a text is no Unicode: half of a surrogate pair is in it.
         """
         if not texts:
             return []
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"text {text[:60]!r}...: {text[error.start]!r} at {error.start} is half of a "
+                    "surrogate pair, expected whole characters"
+                ) from error
         return self.hf(list(texts), add_special_tokens=special)["input_ids"]
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:

@@ -130,6 +130,11 @@ def test_ids_that_are_no_numbers_are_named(folder, tmp_path, wrong):
         check_tokenizer(tmp_path, 400)
 
 
+def test_half_a_surrogate_pair_is_named(tokenizer):
+    with pytest.raises(ValueError, match=r"text 'cup \\ud83d'...: '\\ud83d' at 4 is half of a"):
+        tokenizer.encode(["cup", "cup \ud83d"])
+
+
 def test_training_is_deterministic(folder, tmp_path):
     train(iter(CORPUS), tmp_path / "x", vocab_size=400, special_tokens=[REPLY])
     assert (tmp_path / "x/tokenizer.json").read_text() == (folder / "tokenizer.json").read_text()
