@@ -65,6 +65,10 @@ class HeadConfig:
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}, expected one of {KINDS}")
+        for name, value in (("num_helps", self.num_helps), ("inner_size", self.inner_size)):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole and (value is not None or name == "num_helps"):
+                raise ValueError(f"{name} is {value!r}, expected a whole number")
         if self.num_helps < (self.kind != "success"):
             raise ValueError(f"num_helps is {self.num_helps} for {self.kind!r}, expected 1 or more")
         if len(self.feature_means) != len(self.feature_scales):
@@ -183,9 +187,13 @@ class Head(nnx.Module):
         arrays, metadata = tensors.read(path)
         if "head" not in metadata:
             raise ValueError(f"{path}: metadata {sorted(metadata)}, expected a head's")
-        values = json.loads(metadata["head"])
-        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        head = cls(HeadConfig(**values), hidden_size, rngs=nnx.Rngs(0))
+        try:
+            values = json.loads(metadata["head"])
+            values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+            config = HeadConfig(**values)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: metadata are no head's: {error}") from error
+        head = cls(config, hidden_size, rngs=nnx.Rngs(0))
         tensors.fill(path, arrays, nnx.state(head, nnx.Param))
         return head
 

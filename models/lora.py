@@ -132,8 +132,11 @@ def load(model: nnx.Module, path: str | os.PathLike) -> None:
     arrays, metadata = tensors.read(path)
     if "lora" not in metadata:
         raise ValueError(f"{path}: metadata {sorted(metadata)}, expected that of adapters")
-    values = json.loads(metadata["lora"])
-    config = LoraConfig(**{**values, "targets": tuple(values["targets"])})
+    try:
+        values = json.loads(metadata["lora"])
+        config = LoraConfig(**{**values, "targets": tuple(values["targets"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: metadata are not those of adapters: {error!r}") from error
     add(model, config, rngs=nnx.Rngs(0))
     try:
         tensors.fill(path, arrays, nnx.state(model, nnx.LoRAParam))

@@ -142,6 +142,12 @@ def test_heads_of_several_kinds_have_no_average():
         averaged(heads, [3, 3])
 
 
+@pytest.mark.parametrize("change", [dict(num_helps=1.5), dict(inner_size=2.5)])
+def test_sizes_that_are_no_whole_numbers_are_refused(change):
+    with pytest.raises(ValueError, match=r"is \d.5, expected a whole number"):
+        HeadConfig("policy", **change)
+
+
 def test_files_that_hold_no_such_head_are_refused(tmp_path):
     path = tmp_path / "head.safetensors"
     Head(CONFIG, 8, rngs=nnx.Rngs(0)).save(path)
@@ -153,5 +159,9 @@ def test_files_that_hold_no_such_head_are_refused(tmp_path):
     tensors.write(path, {"x": np.zeros(1)}, {})
     with pytest.raises(ValueError, match="expected a head's"):
         Head.load(path, 8)
+    for config in ("{", "[]", '{"kind": "success", "colour": 1}', '{"kind": 3}'):
+        tensors.write(path, {"x": np.zeros(1)}, {"head": config})
+        with pytest.raises(ValueError, match="head.safetensors: metadata are no head's: "):
+            Head.load(path, 8)
     with pytest.raises(FileNotFoundError):
         Head.load(tmp_path / "none", 8)

@@ -125,6 +125,10 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(model, tmp_path):
     tensors.write(path, arrays, {})
     with pytest.raises(ValueError, match="expected that of adapters"):
         lora.load(other, path)
+    for config in ("{", "{}", '{"targets": ["q_proj"], "colour": 1}'):
+        tensors.write(path, arrays, {"lora": config})
+        with pytest.raises(ValueError, match="safetensors: metadata are not those of adapters: "):
+            lora.load(other, path)
 
 
 @pytest.mark.parametrize(
