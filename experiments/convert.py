@@ -35,8 +35,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     begin = time.monotonic()
     try:
-        if _SHARD.value <= 0:
-            raise ValueError(f"--max_shard_gib is {_SHARD.value}, expected more than 0")
+        if not 0 < _SHARD.value < math.inf:
+            raise ValueError(f"--max_shard_gib is {_SHARD.value}, expected a number above 0")
         if not Path(_FROM.value).is_dir():
             raise FileNotFoundError(f"{_FROM.value}: no such folder")
         model_folder.check_absent(_TO.value)

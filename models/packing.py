@@ -92,9 +92,15 @@ class Packing:
           seed: of the order.
 
         Raises:
-          ValueError: there are no documents, one is longer than every row, or its arrays are not
-            as `Document` says; names the document. Or no read has weight.
+          ValueError: a number is not above 0. Or there are no documents, one is longer than every
+            row, or its arrays are not as `Document` says; names the document. Or no read has
+            weight.
         """
+        for name, value in (("batch_tokens", batch_tokens), ("rows_multiple", rows_multiple)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
+        if row_lengths is not None and (not len(row_lengths) or min(row_lengths) < 1):
+            raise ValueError(f"row_lengths are {row_lengths}, expected one or more, all above 0")
         self.documents = list(documents)
         check_documents(self.documents)
         if not any(document.weights.any() for document in self.documents):

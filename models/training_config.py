@@ -49,6 +49,10 @@ class TrainingConfig:
     explode_ratio: float | None = 10.0
 
     def __post_init__(self):
+        for name in ("steps", "warmup_steps", "checkpoint_every", "keep"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}, expected a whole number")
         for name, low in (("steps", 1), ("checkpoint_every", 1), ("keep", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {low} or more")
@@ -63,9 +67,13 @@ class TrainingConfig:
         for name in ("learning_rate", "epsilon"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number above 0")
-        for name in ("final_share", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0..1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}, expected 0 or a number above 0")
+        if not 0 <= self.final_share <= 1:
+            raise ValueError(f"final_share is {self.final_share}, expected 0..1")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more, below 1")
         for name in ("clip_norm", "explode_ratio"):
             value = getattr(self, name)
             if value is not None and not value > 0:

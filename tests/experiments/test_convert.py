@@ -57,6 +57,10 @@ def test_there_and_back_gives_the_same_files(tmp_path, folder):
         (["--from={empty}", "--to={new}"], "config.json"),
         (["--from={folder}", "--to={folder}"], "expected a new or an empty folder"),
         (["--from={folder}", "--to={new}", "--dtype=int4"], "--dtype"),
+        (
+            ["--from={folder}", "--to={new}", "--max_shard_gib=inf"],
+            "--max_shard_gib is inf, expect",
+        ),
     ],
 )
 def test_rubbish_gets_one_line_and_writes_nothing(tmp_path, folder, flags, message):

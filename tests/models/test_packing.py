@@ -131,6 +131,19 @@ def test_bad_documents_are_refused(found, message):
 
 
 @pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(batch_tokens=-64), "batch_tokens is -64, expected 1 or more"),
+        (dict(rows_multiple=0), "rows_multiple is 0, expected 1 or more"),
+        (dict(row_lengths=()), r"row_lengths are \(\), expected one or more, all above 0"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.packing([document(1, 5)], **change)
+
+
+@pytest.mark.parametrize(
     "bad, message",
     [
         (document(70, 5), "document 70: token 70, expected 0..63"),
