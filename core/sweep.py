@@ -118,6 +118,8 @@ def sweep(
         raise ValueError(f"rule must be 'exact' or 'paper', got {rule!r}.")
     if (action_success is None) != (rule == "exact"):
         raise ValueError("action_success goes with rule='paper', and only with it.")
+    if rule == "paper" and not (chunk is None and devices is None):
+        raise ValueError("chunk and devices are for rule='exact', expected None with 'paper'.")
     dtype, context = solver.precision(dtype)
     with context:
         problem = solver.prepare(table, discount, dtype)

@@ -43,7 +43,7 @@ _PEERS = flags.DEFINE_list("peers", list(peers.PEERS), "Other solvers; may be em
 _FRONTIER_SIZES = flags.DEFINE_list(
     "frontier_sizes", ["1000", "100000"], "Numbers of states of layered frontiers; may be empty."
 )
-_FRONTIER_GAPS = flags.DEFINE_list("frontier_gaps", ["0", "1e-4"], "Gaps of the frontiers.")
+_FRONTIER_GAPS = flags.DEFINE_list("frontier_gaps", ["0", "1e-6"], "Gaps of the frontiers.")
 _LIMIT = flags.DEFINE_float(
     "limit", 120.0, "Seconds for one measurement; a solver that needs more skips larger sizes."
 )

@@ -129,7 +129,7 @@ def test_a_text_is_prefilled_once_for_all_its_states(sampling, monkeypatch):
     def answer(self, prompts, seeds, **_):
         """Says each row's seed."""
         asked.append(seeds)
-        tokens = [sampling._tokenizer.encode(map(str, some), special=False) for some in seeds]
+        tokens = [sampling._tokenizer.encode(list(map(str, some)), special=False) for some in seeds]
         return [[Generation(np.array(t), np.zeros(len(t)), "end") for t in some] for some in tokens]
 
     monkeypatch.setattr(Generator, "generate", answer)

@@ -180,6 +180,7 @@ def test_action_success_of_the_papers_rule():
     good = np.full((4, 2), 0.5)
     assert call(rule="paper", action_success=good).policy.shape == (4, 1)
     refused(lambda: call(rule="paper"), "action_success")
+    refused(lambda: call(rule="paper", action_success=good, chunk=1), "chunk", "exact")
     refused(
         lambda: call(rule="paper", action_success=good[:, :1]), "action_success", "(4, 1)", "(4, 2)"
     )

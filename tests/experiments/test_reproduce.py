@@ -22,6 +22,7 @@ from experiments.stages import Record, StageError
 from tests.experiments.in_process import Script
 
 SCRIPTS = pathlib.Path(experiments.__file__).parent
+RESULTS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.md"
 PLAYERS = {
     "scripted": Players("greedy", "reasoner", proposer="experiments.main_job.proposer:greedy"),
     "served": Players(
@@ -343,7 +344,7 @@ def test_limits_go_to_the_stages_that_play_and_may_change(tmp_path, monkeypatch)
 
 
 def test_the_fields_of_results_are_explained(tmp_path, monkeypatch):
-    text = (SCRIPTS.parent / "docs" / "results.md").read_text()
+    text = RESULTS.read_text()
     monkeypatch.setattr(stages, "run", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Script("experiments.reproduce")(f"--out={tmp_path}", "--scale=smoke", "--actors=scripted")
