@@ -17,7 +17,7 @@ from tests.experiments.in_process import Script
 Script("experiments.train_actor")  # imports it, with its flags apart
 train_actor = sys.modules["experiments.train_actor"]
 ACTORS = pathlib.Path(train_actor.__file__).parent / "actors"
-TASKS = 30
+TASKS = 20
 SPLITS = ("s_obj/val_unseen", "pnp/val_unseen")
 
 
