@@ -12,7 +12,6 @@ from core.compiling import jit
 from core.table import TransitionTable
 
 _TOLERANCE = 1e-10
-_ROOM, _TIE = 1.5, 8.0  # as in `core.solver`
 _MAX_SWEEPS = 10_000_000
 
 
@@ -120,7 +119,7 @@ class _Solved(NamedTuple):
 def _solve(backups, prices, left, after) -> _Solved:
     """V first, then the least usage among the actions that tie for it, as in `core.solver`."""
     dtype, num_helps = prices.dtype, len(prices)
-    target = _TOLERANCE / (_ROOM * _expected_steps(backups, left, dtype))
+    target = _TOLERANCE / (solver.ROOM * _expected_steps(backups, left, dtype))
     masks = backups.offered.dtype
     may_call = 1 + ((left > 0) << np.arange(1, num_helps + 1)[:, None]).sum(axis=0)  # [C]
     allowed = backups.offered[:, None] & may_call.astype(masks)
@@ -134,7 +133,7 @@ def _solve(backups, prices, left, after) -> _Solved:
         return reached.values
 
     one_call = np.ones(num_helps, dtype)
-    value = maximize(allowed, 1.0, prices, target / _TIE)
+    value = maximize(allowed, 1.0, prices, target / solver.TIE)
     tie = jnp.maximum(target, rules.rounding(value).max())
     tied = _greedy(backups, value, allowed, after, 1.0, prices, tie)
     negative = maximize(tied, 0.0, one_call, target)

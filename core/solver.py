@@ -14,11 +14,11 @@ from core.table import TransitionTable
 _FIRST_ITERATIONS = 200  # to look for a certificate where there may be none
 _MAX_ITERATIONS = 10_000_000
 _MAX_SWEEPS = 1_000_000
-_TIE = 8.0  # how much closer V is than actions that tie: errors must not tell them apart
+TIE = 8.0  # how much closer V is than actions that tie: errors must not tell them apart
 _HISTORY = 6  # arrays of the feedback nodes' values, roughly
 _FIRST_GUESS = 64.0  # expected steps, where no certificate tells
 _REFINEMENTS = 4
-_ROOM = 1.5  # the bound is 1.25 targets a step (ties, and what V lacks), and rounding
+ROOM = 1.5  # the bound is 1.25 targets a step (ties, and what V lacks), and rounding
 _EXACT_COST = 2.0  # up to which S = V + r.M is as exact as V
 
 
@@ -171,7 +171,7 @@ def solve(
     )
     ones, no_gain, gain = np.ones(prices.shape, dtype), dtype.type(0), dtype.type(1)
     proven = np.isfinite(problem.steps)
-    target = tolerance / (_ROOM * (problem.steps if proven else _FIRST_GUESS))
+    target = tolerance / (ROOM * (problem.steps if proven else _FIRST_GUESS))
     slack = 1.0 if usage_tolerance is None else usage_tolerance / tolerance
     iterations = np.zeros(len(costs), np.int32)
 
@@ -197,7 +197,7 @@ def solve(
 
     for _ in range(_REFINEMENTS):
         left = max_sweeps - int(iterations.max())
-        reached = maximize(value_start, offered, gain, prices, target / _TIE, left)
+        reached = maximize(value_start, offered, gain, prices, target / TIE, left)
         value = reached.values
         tied = rules.greedy(backups, value, offered, gain, prices, dtype.type(target))
         negative = maximize(usage_start, tied, no_gain, ones, slack * target, max_sweeps).values

@@ -37,14 +37,14 @@ class Finding(NamedTuple):
 
 def findings(results: Mapping[str, Any]) -> list[Finding]:
     """Every target; of S_obj, a stronger model and unseen test tasks where not said otherwise."""
-    here_alone = dict(task_type="s_obj", intervention="stronger")
-    here = here_alone | dict(split="test_unseen")
+    place = dict(task_type="s_obj", intervention="stronger")
+    here = place | dict(split="test_unseen")
     helper = in_table(results, "2", **here, method="helper")
     always = of(results["conditions"], **here, method="always")
     return [
         _about_one_call(helper, always),
         _expected_gap(helper),
-        _forecast_gap(of(results["forecasts"], **here_alone), helper),
+        _forecast_gap(of(results["forecasts"], **place), helper),
         _against(results, here, "random", "+15 points, 40 tasks"),
         _against(results, here, "prm", "better"),
         _against(results, here, "prm", "–", REPLIES),

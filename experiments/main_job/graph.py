@@ -270,8 +270,7 @@ class _Pair:
         seconds = 15 if self._scale.tune_helper == "head" else self._scale.tokens[self._kind] / 8000
         return _stage(name, "train_helper", flags, (out,), needs=needs, seconds=seconds)
 
-    def _variant(self, variant: str) -> list[Stage]:
-        name = variant
+    def _variant(self, name: str) -> list[Stage]:
         if name == "paper_rule":
             return [self._plan("plan-paper", rule="paper"), self._helper(name, "plan-paper")]
         if name == STATE_ALONE:

@@ -1,5 +1,6 @@
 """What did not come out as in the paper, and why, where the results show it."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,28 +17,27 @@ def unlike_the_paper(results: Mapping[str, Any]) -> list[str]:
 
 def _search(results: Mapping[str, Any]) -> Iterator[str]:
     here = _HERE | dict(intervention="search")
-    for never in of(results["conditions"], **here, method="never"):
-        for always in of(results["conditions"], **here, method="always"):
-            if always["success"] < never["success"]:
-                yield (
-                    f"Search hurts: at every turn S_obj succeeds in {percent(always['success'])}, "
-                    f"without it in {percent(never['success'])}; in the paper it helps. The base "
-                    "actor's candidates are often all the same, or end alike, and a process reward "
-                    "model judges sampled actions worse than those it has seen played."
-                )
+    ends = (of(results["conditions"], **here, method=method) for method in ("never", "always"))
+    for never, always in itertools.product(*ends):
+        if always["success"] < never["success"]:
+            yield (
+                f"Search hurts: at every turn S_obj succeeds in {percent(always['success'])}, "
+                f"without it in {percent(never['success'])}; in the paper it helps. The base "
+                "actor's candidates are often all the same, or end alike, and a process reward "
+                "model judges sampled actions worse than those it has seen played."
+            )
 
 
 def _toggling(results: Mapping[str, Any]) -> Iterator[str]:
     rows = of(results["turns"], task_type="s_obj", intervention="stronger")
-    for prm in of(rows, method="prm"):
-        for helper in of(rows, method="helper"):
-            if prm["changes"] < helper["changes"]:
-                yield (
-                    f"Thresholds on p(s) toggle less than the helper: who plays changes "
-                    f"{prm['changes']:.2f} times a task, {helper['changes']:.2f} by the helper. "
-                    "p(s) of the state alone moves little from turn to turn here, so once it is "
-                    "below the threshold it stays there, and help plays to the end."
-                )
+    for prm, helper in itertools.product(of(rows, method="prm"), of(rows, method="helper")):
+        if prm["changes"] < helper["changes"]:
+            yield (
+                f"Thresholds on p(s) toggle less than the helper: who plays changes "
+                f"{prm['changes']:.2f} times a task, {helper['changes']:.2f} by the helper. "
+                "p(s) of the state alone moves little from turn to turn here, so once it is "
+                "below the threshold it stays there, and help plays to the end."
+            )
 
 
 def _first_steps(results: Mapping[str, Any]) -> Iterator[str]:
