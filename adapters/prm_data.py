@@ -95,19 +95,20 @@ class _Turn(msgspec.Struct, gc=False):
 
 
 def read_outcomes(
-    directory: str | os.PathLike, *, reads: Reading = "state", reply: bool = False
+    *directories: str | os.PathLike, reads: Reading = "state", reply: bool = False
 ) -> Outcomes:
-    """The samples of a folder of rollouts, as they stream by.
+    """The samples of folders of rollouts, as they stream by.
 
     Args:
-      directory: of rollouts with texts.
+      directories: of rollouts with texts, of the same actors, no episode in two of them.
       reads: states or actions.
       reply: the texts of states end with the base actor's first reply in them.
 
     Raises:
       FileNotFoundError, ValueError: as `adapters.rollouts.read_episodes`. ValueError also where
-        there is no episode, no text, an output without a sample, no success or no failure, or,
-        with `reply`, a state that the base actor never played in.
+        there is no episode, no text, an output without a sample, no success or no failure, an
+        episode twice, other numbers of helps, or, with `reply`, a state that the base actor never
+        played in.
     """
     place: dict[str, int] = {}
     text: list[str] = []
@@ -117,7 +118,7 @@ def read_outcomes(
     replies: dict[str, str] = {}
     after = _After()
     outputs = 1
-    for episode in read_episodes(directory, step_type=_Turn):
+    for directory, episode in _episodes(directories):
         success = episode[-1].outcome == "success"
         if reads == "state":
             outputs = 1 + len(episode[0].probabilities)
@@ -147,29 +148,50 @@ def read_outcomes(
         text.append(words)
         task.append(name)
         counts.append(samples)
+    where = ", ".join(str(one) for one in directories)
     if not counts:
-        raise ValueError(f"{directory}: there is no complete episode to learn from")
+        raise ValueError(f"{where}: there is no complete episode to learn from")
     tried, succeeded = np.stack(counts, axis=1)
     for output, number in enumerate(tried.sum(0)):
         if not number:
             raise ValueError(
-                f"{directory}: help {output} never played to the end of an episode, expected some "
+                f"{where}: help {output} never played to the end of an episode, expected some "
                 "that it did"
                 if output
-                else f"{directory}: the base actor never played to the end of an episode"
+                else f"{where}: the base actor never played to the end of an episode"
             )
     if succeeded.sum() in (0, tried.sum()):
         end = "a success" if succeeded.sum() else "no success"
-        raise ValueError(f"{directory}: all {tried.sum():,} samples are {end}, expected both")
+        raise ValueError(f"{where}: all {tried.sum():,} samples are {end}, expected both")
     if reply:
         missing = next((key for key in place if key not in replies), None)
         if missing is not None:
             raise ValueError(
-                f"{directory}: the base actor never played in state {missing!r}, expected its "
+                f"{where}: the base actor never played in state {missing!r}, expected its "
                 "reply in each; collect --close=nohelp"
             )
         text = [with_reply(one, replies[key]) for key, one in zip(place, text, strict=True)]
     return Outcomes(tuple(place), tuple(text), tuple(task), tried, succeeded, tuple(alone))
+
+
+def _episodes(
+    directories: Sequence[str | os.PathLike],
+) -> Iterator[tuple[str | os.PathLike, Sequence[_Turn]]]:
+    """Every episode, and the folder that it is in."""
+    first: dict[str, str | os.PathLike] = {}
+    helps = None
+    for directory in directories:
+        for episode in read_episodes(directory, step_type=_Turn):
+            name, number = episode[0].episode, len(episode[0].probabilities)
+            if (other := first.setdefault(name, directory)) is not directory:
+                raise ValueError(f"{directory}: episode {name!r} is in {other} too")
+            helps = number if helps is None else helps
+            if number != helps:
+                raise ValueError(
+                    f"{directory}: episode {name!r} has {number} helps, expected {helps} as in "
+                    f"{directories[0]}"
+                )
+            yield directory, episode
 
 
 class _After:

@@ -37,6 +37,7 @@ _WORLD = flags.DEFINE_string("world", "sif", "sif or MODULE:FUNCTION.")
 _SPLIT = flags.DEFINE_string("split", "train", "Split whose tasks are played.")
 _TYPES = flags.DEFINE_list("types", ["s_obj"], "Of the tasks, in SIF: pnp, s_obj, s_hum.")
 _TASKS = flags.DEFINE_integer("tasks", None, "The first N tasks of each type only.")
+_SKIP = flags.DEFINE_integer("skip", 0, "Tasks of each type passed over first.", lower_bound=0)
 _ACTOR = flags.DEFINE_string("actor", None, "Base actor; see experiments.players.", required=True)
 _INTERVENTION = flags.DEFINE_list(
     "intervention", None, "Helps 1, 2, ...; see experiments.players.", required=True
@@ -238,7 +239,8 @@ def _steps(out: pathlib.Path, kinds: tuple[str, ...]) -> Iterator[Step]:
 
 def _world() -> World:
     reads_past = _READS.value == "full" and any(map(_is_model, _players()))
-    return make_world(_WORLD.value, history_in_key=reads_past, tasks=_TASKS.value)
+    tasks = None if _TASKS.value is None else _SKIP.value + _TASKS.value
+    return make_world(_WORLD.value, history_in_key=reads_past, tasks=tasks)
 
 
 def _players() -> list[str]:
@@ -267,6 +269,9 @@ def _tasks(world: World) -> list[str]:
     found: list[str] = []
     for kind in kinds:
         tasks = world.tasks(f"{kind}/{_SPLIT.value}" if kind else _SPLIT.value)
+        if _SKIP.value >= len(tasks):
+            raise ValueError(f"--skip is {_SKIP.value}, expected 0 to {len(tasks) - 1}")
+        tasks = tasks[_SKIP.value :]
         if _TASKS.value is not None and not 1 <= _TASKS.value <= len(tasks):
             raise ValueError(f"--tasks is {_TASKS.value}, expected 1 to {len(tasks)}")
         found += tasks[: _TASKS.value]

@@ -40,7 +40,8 @@ class Recipe:
     """What a PRM is made from.
 
     Attributes:
-      rollouts: their folder, written with texts.
+      rollouts: their folders, written with texts; one may hold tasks that the base actor played
+        alone.
       backbone: folder of the language model.
       reads: states or actions.
       reply: with states, the base actor's replies in them.
@@ -51,7 +52,7 @@ class Recipe:
       tuning: how it is trained.
     """
 
-    rollouts: str
+    rollouts: tuple[str, ...]
     backbone: str
     reads: Reading = "state"
     reply: bool = False
@@ -74,7 +75,7 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     """
     if recipe.reply and recipe.reads != "state":
         raise ValueError("--action and --reply are both given, expected one of them")
-    outcomes = read_outcomes(recipe.rollouts, reads=recipe.reads, reply=recipe.reply)
+    outcomes = read_outcomes(*recipe.rollouts, reads=recipe.reads, reply=recipe.reply)
     held = _held_out(outcomes, recipe)
     style, helps = _style_and_helps(recipe.rollouts, outcomes)
     style += REPLY if recipe.reply else ""
@@ -168,16 +169,32 @@ def _held_out(outcomes: Outcomes, recipe: Recipe) -> np.ndarray:
     """Which states are held out, bool [S]."""
     number = len(set(outcomes.task))
     if number < 4:
-        raise ValueError(f"{recipe.rollouts}: {number} tasks, expected 4 or more to hold some out")
+        raise ValueError(f"{_named(recipe)}: {number} tasks, expected 4 or more to hold some out")
     share = max(recipe.held_out, 2 / number)
     return split_tasks(outcomes.task, share, seed=recipe.tuning.seed)
 
 
-def _style_and_helps(rollouts: str, outcomes: Outcomes) -> tuple[str, list[str]]:
-    """The style of the texts, and the names of the helps that the outputs are of."""
-    config, number = read_config(rollouts), outcomes.tried.shape[1] - 1
-    helps = [one.get("name") for one in config.get("interventions", [])][:number]
-    return config.get("style", "full"), helps or [f"help {i + 1}" for i in range(number)]
+def _named(recipe: Recipe) -> str:
+    return ", ".join(recipe.rollouts)
+
+
+def _style_and_helps(rollouts: Sequence[str], outcomes: Outcomes) -> tuple[str, list[str]]:
+    """The style of the texts, and the names of the helps that the outputs are of.
+
+    Raises:
+      ValueError: the folders were played by others, or have texts of another style.
+    """
+    first, *others = [read_config(one) for one in rollouts]
+    for name, config in zip(rollouts[1:], others, strict=True):
+        for key in ("actor", "interventions", "style"):
+            if config.get(key) != first.get(key):
+                raise ValueError(
+                    f"{name}: {key} is {config.get(key)!r}, expected {first.get(key)!r} as in "
+                    f"{rollouts[0]}"
+                )
+    number = outcomes.tried.shape[1] - 1
+    helps = [one.get("name") for one in first.get("interventions", [])][:number]
+    return first.get("style", "full"), helps or [f"help {i + 1}" for i in range(number)]
 
 
 def _reads(outcomes: Outcomes, chosen: np.ndarray) -> Reads:
@@ -206,7 +223,7 @@ def _judge(outcomes: Outcomes, held: np.ndarray, logits: np.ndarray, recipe: Rec
         x, y, half = column[where], outcomes.share[held, output][where], fold[where]
         if set(half.tolist()) != {0, 1}:
             raise ValueError(
-                f"{recipe.rollouts}: output {output} was tried in too few of the {len(set(tasks))} "
+                f"{_named(recipe)}: output {output} was tried in too few of the {len(set(tasks))} "
                 "tasks that are held out, expected more tasks"
             )
         p = np.empty(len(x))

@@ -179,6 +179,7 @@ def _config(job: Job) -> dict[str, Any]:
             for kind, one in job.players.items()
         },
         "tasks": {kind: dict(number) for kind, number in job.scale.tasks.items()},
+        "alone": dict(job.scale.alone),
         "repetitions": dict(job.scale.repetitions),
         "val_tasks": job.scale.val_tasks,
         "test_tasks": dict(job.scale.test_tasks),

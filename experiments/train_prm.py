@@ -1,7 +1,11 @@
-"""Trains a process reward model (PRM): p(success) of a state, from a folder of rollouts.
+"""Trains a process reward model (PRM): p(success) of a state, from folders of rollouts.
 
     python -m experiments.train_prm --rollouts=rollouts --backbone=actor/model --out=prm
     python -m experiments.train_prm --rollouts=rollouts --backbone=actor/model --out=q --action
+
+`--rollouts=rollouts,alone` takes more folders of the same actors, such as one of further tasks that
+the base actor played alone, `collect --probabilities=0 --skip=N`: no help is asked for it, and p(s)
+of the base actor is what self-regulation goes by.
 
 With K helps it has 1 + K outputs: p(success) if the base actor, or help i, plays on alone. With
 `--action` it judges actions in place of states, for search; with `--reply` it reads below a state
@@ -31,7 +35,7 @@ from experiments import tuning
 from experiments.prm_training import Recipe, train_prm
 from models.training import DivergedError
 
-_ROLLOUTS = flags.DEFINE_string("rollouts", None, "Folder of rollouts.", required=True)
+_ROLLOUTS = flags.DEFINE_list("rollouts", None, "Folders of rollouts.", required=True)
 _BACKBONE = flags.DEFINE_string("backbone", None, "Folder of a language model.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Folder of the PRM.", required=True)
 _ACTION = flags.DEFINE_bool("action", False, "Judge actions, for search.")
@@ -52,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         recipe = Recipe(
-            rollouts=_ROLLOUTS.value,
+            rollouts=tuple(_ROLLOUTS.value),
             backbone=_BACKBONE.value,
             reads="action" if _ACTION.value else "state",
             reply=_REPLY.value,

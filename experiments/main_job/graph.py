@@ -97,6 +97,7 @@ class _Pair:
         if self._intervention == ORACLE:
             return [self._suite("test", {}), self._evaluate("test")]
         found = [self._collect("train"), self._collect("val"), self._prm("prm", "--reply")]
+        found += [self._collect_alone()] if self._alone else []
         if self._intervention == "stronger":
             found.append(self._prm(PRM_STATE))
             if "search" in self._job.pairs(self._kind):
@@ -185,10 +186,33 @@ class _Pair:
             seconds=(1.5 if self._searches else 0.5) * number,
         )
 
+    @property
+    def _alone(self) -> int:
+        """Further training tasks that the base actor plays alone."""
+        return 0 if self._searches else self._scale.alone.get(self._kind, 0)
+
+    def _collect_alone(self) -> Stage:
+        out = self._at("rollouts-alone")
+        flags = (
+            f"--out={{out}}/{out}",
+            f"--types={self._kind}",
+            f"--skip={self._tasks}",
+            f"--tasks={self._alone}",
+            "--probabilities=0",
+            *([f"--batch={_EPISODES}"] if self._players.folders else []),
+            self._seed,
+            *self._who(),
+        )
+        how = dict(inputs=self._players.folders, keeps=True, limits=self._players.limits)
+        seconds = 0.1 * self._alone
+        return _stage(
+            f"collect-alone-{self._key}", "collect", flags, (out,), seconds=seconds, **how
+        )
+
     def _prm(self, what: str, *reads: str) -> Stage:
         """A process reward model: of states and the base actor's replies, of states alone as the
         paper's, or of actions for search."""
-        rollouts, out = self._at("rollouts-train"), self._at(what)
+        rollouts, out = f"{{out}}/{self._at('rollouts-train')}", self._at(what)
         needs, inputs = self._needs_backbone(), self._backbone_inputs()
         backbone = self._backbone()
         tokens = self._scale.tokens[self._kind] if what == "prm" else self._scale.less_tokens
@@ -200,7 +224,10 @@ class _Pair:
         if what == "prm" and not self._searches:
             members = self._scale.members.get(self._kind, 1)
         tuned += (f"--members={members}",) if members > 1 else ()
-        flags = f"--rollouts={{out}}/{rollouts}", f"--out={{out}}/{out}", *tuned, *reads
+        if self._alone and what != "q":
+            rollouts += f",{{out}}/{self._at('rollouts-alone')}"
+            needs += (f"collect-alone-{self._key}",)
+        flags = f"--rollouts={rollouts}", f"--out={{out}}/{out}", *tuned, *reads
         return _stage(
             f"{what}-{self._key}",
             "train_prm",

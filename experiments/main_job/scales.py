@@ -12,6 +12,8 @@ class Scale:
 
     Attributes:
       tasks: training tasks, by type and intervention; what is not there is not played.
+      alone: further training tasks that the base actor plays alone, by type, for process reward
+        models.
       repetitions: of those with a stronger model, by type; if a type is missing, as many as
         `collect` plays. Those with search are played once.
       val_tasks: of each type.
@@ -36,6 +38,7 @@ class Scale:
     """
 
     tasks: Mapping[str, Mapping[str, int]]
+    alone: Mapping[str, int]
     repetitions: Mapping[str, int]
     val_tasks: int
     test_tasks: Mapping[str, int]
@@ -63,6 +66,7 @@ _ALL += ("paper_rule", "state_alone", "prior_0.05", "prior_1", "prior_5")
 SCALES = {
     "smoke": Scale(
         tasks={"s_obj": {"stronger": 60}},
+        alone={"s_obj": 20},
         repetitions={},
         val_tasks=20,
         test_tasks={"s_obj": 30},
@@ -89,6 +93,7 @@ SCALES = {
             "pnp": {"stronger": 300},
             "s_hum": {"stronger": 150},
         },
+        alone={"s_obj": 400, "pnp": 400},
         repetitions={"pnp": 1},
         val_tasks=200,
         test_tasks={"s_obj": 300, "pnp": 200, "s_hum": 200},
@@ -115,6 +120,7 @@ SCALES = {
             "pnp": dict.fromkeys(INTERVENTIONS, 1000),
             "s_hum": {"stronger": 1000},
         },
+        alone=dict.fromkeys(("s_obj", "pnp", "s_hum"), 1000),
         repetitions={},
         val_tasks=200,
         test_tasks=dict.fromkeys(("s_obj", "pnp", "s_hum"), 200),

@@ -98,6 +98,35 @@ def test_the_base_actors_own_episodes_are_told_apart(folder):
     assert alone == [("t1", "abc", True), ("t2", "x", False)]
 
 
+@pytest.mark.parametrize("reads", ["state", "action"])
+def test_two_folders_are_read_as_one(folder, tmp_path, reads):
+    parts = [
+        rollouts(tmp_path / task, *[one for one in EPISODES if task in one[0]])
+        for task in ("t1", "t2")
+    ]
+    together, found = read_outcomes(folder, reads=reads), read_outcomes(*parts, reads=reads)
+    assert (found.key, found.text, found.task) == (together.key, together.text, together.task)
+    np.testing.assert_array_equal(found.tried, together.tried)
+    np.testing.assert_array_equal(found.succeeded, together.succeeded)
+    assert [(one.task, *one.states) for one in found.alone] == [
+        (one.task, *one.states) for one in together.alone
+    ]
+
+
+@pytest.mark.parametrize(
+    "episode, message",
+    [
+        (EPISODES[4], "second: episode 't2 alone' is in .*first too"),
+        (("t3", "x", (0,), (0.0,), "failure"), "second: episode 't3' has 1 helps, expected 2 as"),
+    ],
+)
+def test_a_second_folder_that_does_not_fit_is_named(tmp_path, episode, message):
+    first = rollouts(tmp_path / "first", *EPISODES)
+    second = rollouts(tmp_path / "second", episode)
+    with pytest.raises(ValueError, match=message):
+        read_outcomes(first, second)
+
+
 def test_an_action_is_a_sample_where_the_base_actor_plays_after_it(folder):
     found = read_outcomes(folder, reads="action")
     counts = dict(zip(found.key, np.concatenate([found.tried, found.succeeded], 1), strict=True))

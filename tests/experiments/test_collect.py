@@ -145,6 +145,13 @@ def test_killed_and_started_again_it_is_as_if_nothing_had_happened(tmp_path, who
     assert episodes(out) == episodes(whole[0])
 
 
+def test_further_tasks_are_played_alone(tmp_path):
+    alone = ["--skip=1", "--tasks=2", "--probabilities=0"]
+    collected(tmp_path / "out", *SCRIPTED, *alone)
+    second, third = doors.Doors().tasks("train")[1:3]
+    assert [*episodes(tmp_path / "out")] == [f"{second} p=0 run=0", f"{third} p=0 run=0"]
+
+
 def test_several_helps_and_settings_of_ones_own(tmp_path):
     collected(
         tmp_path / "out",
@@ -304,6 +311,8 @@ def test_another_configuration_is_refused_and_changes_nothing(whole):
         ([*WORLD, "--actor=clever", SCRIPTED[-1]], "'clever' is none of greedy"),
         ([*SCRIPTED, "--split=test"], "split is 'test'"),
         ([*SCRIPTED, "--tasks=5"], "--tasks is 5, expected 1 to 4"),
+        ([*SCRIPTED, "--skip=4"], "--skip is 4, expected 0 to 3"),
+        ([*SCRIPTED, "--skip=2", "--tasks=3"], "--tasks is 3, expected 1 to 2"),
         ([*SCRIPTED, "--probabilities=x"], "--probabilities: 'x' is no number"),
         ([*SCRIPTED, "--probabilities=1.5"], "probabilities[0] is 1.5"),
         ([*SCRIPTED, "--pairs=0.1"], "--pairs: '0.1', expected P/Q"),

@@ -109,6 +109,16 @@ def test_repetitions_and_tokens_are_those_of_the_type():
         assert f"--tokens={tokens}" in arguments[f"prm-{kind}-stronger"]
 
 
+def test_process_reward_models_of_states_learn_from_tasks_played_alone_too():
+    stages = {stage.name: stage for stage in job("small").stages()}
+    alone = stages["collect-alone-pnp-stronger"].arguments
+    assert {"--probabilities=0", "--skip=300", "--tasks=400"} <= set(alone)
+    learning = {name for name, one in stages.items() if "rollouts-alone" in str(one.arguments)}
+    kinds = ("s_obj-stronger", "pnp-stronger")
+    models = {f"{what}-{kind}" for what in ("prm", "prm_state") for kind in kinds}
+    assert learning == models | {f"collect-alone-{kind}" for kind in kinds}
+
+
 def test_ensembles_are_those_of_the_type_that_reads_replies():
     arguments = {stage.name: stage.arguments for stage in job("small").stages()}
     having = {name for name, flags in arguments.items() if "--members=3" in flags}

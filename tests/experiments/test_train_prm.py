@@ -1,5 +1,7 @@
 """The script that trains process reward models, on doors, with a language model of no size."""
 
+import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 
 from adapters import encoder
+from adapters.gaps import is_start
 from adapters.prm import PRM
 from adapters.prm_data import read_outcomes
+from adapters.rollouts import RolloutWriter, read_config, read_episodes
 from experiments import tuning
 from experiments.run_files import compare_settings
 from experiments.tuning import Tuning
@@ -309,6 +313,31 @@ def test_too_few_tasks_are_named(tmp_path):
     few = tiny_folders.collect(tmp_path / "few", tasks=2)
     done = train_prm(*flags(few, tmp_path / "prm"))
     assert "2 tasks, expected 4 or more to hold some out" in done.error
+
+
+def test_further_tasks_that_the_base_actor_plays_alone_are_learnt_from(rollouts, tmp_path):
+    first = tiny_folders.collect(tmp_path / "first", tasks=60)
+    names, alone = {episode[0].episode for episode in read_episodes(first)}, tmp_path / "alone"
+    with RolloutWriter(alone, read_config(first)) as writer:
+        for episode in read_episodes(rollouts):
+            name, setting = episode[0].episode, episode[0].probabilities
+            if name not in names and is_start(name) and not any(setting):
+                writer.write(episode)
+    out = tmp_path / "prm"
+    printed(*flags(f"{first},{alone}", out, "--tune=head"))
+    row = json.loads((out / "prm.json").read_text())["quality"]["validation"]
+    assert row["nohelp"]["tasks"] == 30  # of 150
+    assert 0 < row["oracle"]["tasks"] < 30  # of 60
+
+
+def test_folders_of_unlike_texts_are_named(rollouts, tmp_path):
+    other = tmp_path / "other"
+    with RolloutWriter(other, {**read_config(rollouts), "style": "full"}) as writer:
+        (episode,) = itertools.islice(read_episodes(rollouts), 1)
+        writer.write([dataclasses.replace(step, episode="new") for step in episode])
+    done = train_prm(*flags(f"{rollouts},{other}", tmp_path / "prm"))
+    assert f"{other}: style is 'full', expected 'compact' as in {rollouts}" in done.error
+    assert not (tmp_path / "prm").exists()
 
 
 def test_a_half_deleted_folder_of_rollouts_is_named(rollouts, tmp_path):
