@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from adapters import seeds as seeds_lib
 from adapters.proposals import REPLY
 from adapters.protocols import Decision, State, TextReader
 from adapters.recorded import RecordedState
@@ -29,26 +30,33 @@ class SuccessModel(Protocol):
 
 
 class PRMHelper:
-    """Asks one help where 1 - p(s) is above a threshold; each state is judged once.
+    """Asks a help where 1 - p(s) is above a threshold; each state is judged once.
 
     Attributes:
       style: of the texts that the model reads.
       threshold: on 1 - p(s).
     """
 
-    def __init__(self, model: SuccessModel, threshold: float, *, help: int = 1, num_helps: int = 1):
+    def __init__(
+        self,
+        model: SuccessModel,
+        threshold: float,
+        *,
+        help: int | None = 1,
+        num_helps: int = 1,
+    ):
         """Makes a helper.
 
         Args:
           model: the process reward model.
           threshold: -inf always asks, +inf never.
-          help: which one is asked.
+          help: which one is asked; None for one drawn evenly, as p(s) does not tell (Table 3).
           num_helps: K.
 
         Raises:
           ValueError: there is no such help, or the threshold is no number.
         """
-        if not 1 <= help <= num_helps:
+        if help is not None and not 1 <= help <= num_helps:
             raise ValueError(f"help is {help}, expected 1..{num_helps}")
         if np.isnan(threshold):
             raise ValueError(f"threshold is {threshold}, expected a number")
@@ -85,7 +93,7 @@ class PRMHelper:
     def margins(self, states: Sequence[State]) -> np.ndarray:
         """[N, K] 1 - p(s) for the help that is asked, -inf for the others."""
         found = np.full((len(states), self._num_helps), -np.inf)
-        found[:, self._help - 1] = self.difficulty(states)
+        found[:, np.array(self._helps) - 1] = self.difficulty(states)[:, None]
         return found
 
     def decide(
@@ -97,14 +105,22 @@ class PRMHelper:
         """Asks where 1 - p(s) is above the threshold and a call is left."""
         decisions = []
         for i, found in enumerate(self.difficulty(states)):
-            if calls_left is not None and calls_left[i][self._help - 1] <= 0:
+            left = [h for h in self._helps if calls_left is None or calls_left[i][h - 1] > 0]
+            if not left:
                 decisions.append(Decision(0, "no calls left"))
                 continue
             asks = found > self.threshold
             above = "above" if asks else "not above"
             reason = f"1 - p = {found:.3g} {above} {self.threshold:.3g}"
-            decisions.append(Decision(self._help if asks else 0, reason))
+            drawn = 0
+            if asks and len(left) > 1:
+                drawn = int(seeds_lib.uniform(seeds_lib.derive("help", seeds[i])) * len(left))
+            decisions.append(Decision(left[drawn] if asks else 0, reason))
         return decisions
+
+    @property
+    def _helps(self) -> tuple[int, ...]:
+        return (self._help,) if self._help is not None else tuple(range(1, self._num_helps + 1))
 
 
 def readers_of(model: SuccessModel) -> tuple[TextReader, ...]:

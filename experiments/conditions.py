@@ -5,7 +5,8 @@ A file of conditions is a JSON list of objects, each with a method and the name 
   {"method": "never", "setting": "0%"}
   {"method": "always", "setting": "100%"}                    "help": 2 for another than the first
   {"method": "random", "setting": "10%", "p": 0.1}           or [0.1, 0.05], of each help
-  {"method": "prm", "setting": "low", "prm": "P", "threshold": 0.8}      asks where 1 - p(s) > 0.8
+  {"method": "prm", "setting": "low", "prm": "P", "threshold": 0.8}      asks where 1 - p(s) > 0.8;
+                                                             "help": 2, or "any", drawn evenly
   {"method": "helper", "setting": "r mid", "folder": "H", "cost": 0.1, "threshold": 0.0}
 
 Any of them may have
@@ -96,7 +97,7 @@ class Condition:
       source: folder of the process reward model or helper, or MODULE:FUNCTION.
       cost: [K] or a number, for the helper.
       either: folder of a process reward model, or MODULE:FUNCTION, that may judge with the helper.
-      help: which help `always` and `prm` ask.
+      help: which help `always` and `prm` ask; None for one drawn evenly.
       weights: [K] of the helps in random calls; sum to one.
       cap: [K] calls at most.
       rises: of the threshold with each call that was made, one or those to choose from.
@@ -112,7 +113,7 @@ class Condition:
     source: str | None = None
     cost: Any = None
     either: str | None = None
-    help: int = 1
+    help: int | None = 1
     weights: tuple[float, ...] = (1.0,)
     cap: tuple[int, ...] | None = None
     rises: tuple[float, ...] = (0.0,)
@@ -218,7 +219,7 @@ def _condition(given: dict[str, Any], num_helps: int) -> Condition:
         source=source,
         cost=given.get("cost"),
         either=either,
-        help=int(_number("help", given.get("help", 1), 1, num_helps)),
+        help=_help(given, num_helps),
         weights=weights,
         cap=_cap(given.get("cap"), num_helps),
         rises=rises,
@@ -255,6 +256,15 @@ def _dial(given, method, match, rise, num_helps) -> tuple[Dial | None, tuple[flo
     if dial is None and match is None and method in ("random", "prm"):
         raise ValueError(f"{name} is missing; expected it, or match")
     return dial, weights
+
+
+def _help(given: dict[str, Any], num_helps: int) -> int | None:
+    found = given.get("help", 1)
+    if found != "any":
+        return int(_number("help", found, 1, num_helps))
+    if given["method"] != "prm" or "rise" in given or given.get("task_wise") is not None:
+        raise ValueError("help is 'any', expected it of prm, without rise and task_wise")
+    return None
 
 
 def _cap(given: Any, num_helps: int) -> tuple[int, ...] | None:

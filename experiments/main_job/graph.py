@@ -324,10 +324,12 @@ class _Pair:
         ]
         outputs, needs = [f"{out}-{split}.json"], [f"plan-{learnt}", f"prm-{learnt}"]
         if split == "test":
+            # Whoever helps, the base actor is the same: one model tells how it does alone.
+            alone = f"{self._kind}-stronger"
+            flags.append(f"--prm={{out}}/{PRM_STATE}/{alone}")
+            needs.append(f"{PRM_STATE}-{alone}")
             if not self._searches:
-                flags.append(f"--prm={{out}}/{PRM_STATE}/{learnt}")
-                flags.append(f"--prm_reply={{out}}/prm/{learnt}")
-                needs.append(f"{PRM_STATE}-{learnt}")
+                flags.append(f"--prm_reply={{out}}/prm/{alone}")
             curve = self._scale.curve and helpers and not self._searches
             flags += ["--curve"] if curve else []
             flags += ["--all_settings"] if self._scale.all_settings else []

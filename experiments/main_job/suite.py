@@ -64,7 +64,7 @@ def for_test(
     random = [_random(p, plan, tables) for p in (0.1, 0.3)]
     random += [_random(p, plan, []) for p in (0.05, 0.2, 0.5)] if curve and not several else []
     found += random
-    if prm is not None and not several:
+    if prm is not None:
         found += [
             dict(
                 method="prm",
@@ -74,6 +74,7 @@ def for_test(
                 tables=one["tables"],
                 series="PRM threshold",
                 against=[],
+                **_drawn(several),
             )
             for one in random[:2]
         ]
@@ -184,13 +185,20 @@ def _helper(
         if several:
             random["p"] = [u / 2 / max(sum(one["budget"]), 1e-9) for u in one["budget"]]
         found.append(random)
-        judges = ((prm, "", {}), (prm_reply, REPLIES, {}), (prm_reply, RISING + REPLIES, _RISING))
+        judges = ((prm, "", _drawn(several)),)
+        if not several:
+            judges += ((prm_reply, REPLIES, {}), (prm_reply, RISING + REPLIES, _RISING))
         for judge, added, how in judges:
-            if judge is not None and not several:
+            if judge is not None:
                 series = dict(series="PRM threshold" + added)
                 name = matched_to(setting) + added
                 found.append(dict(method="prm", setting=name, prm=judge) | equal | series | how)
     return found
+
+
+def _drawn(several: bool) -> dict[str, Any]:
+    """Which of several helps a threshold on p(s) asks: the paper's draws one."""
+    return {"help": "any"} if several else {}
 
 
 def _constant(helper: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,11 +211,11 @@ def _constant(helper: Mapping[str, Any]) -> dict[str, Any]:
 
 def _against(setting: str, prm: str | None, prm_reply: str | None, several: bool) -> list[str]:
     found = ["never 0%", f"random {matched_to(setting)}"]
+    judges = ((prm, ""),)
     if not several:
         found.append("always 100%")
-        judges = ((prm, ""), (prm_reply, REPLIES), (prm_reply, RISING + REPLIES))
-        found += [f"prm {matched_to(setting)}{added}" for judge, added in judges if judge]
-    return found
+        judges += ((prm_reply, REPLIES), (prm_reply, RISING + REPLIES))
+    return found + [f"prm {matched_to(setting)}{added}" for judge, added in judges if judge]
 
 
 def _variants(plan: Plan, helpers: Mapping[str, str], settings: Sequence[str]) -> Conditions:

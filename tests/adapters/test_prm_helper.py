@@ -61,6 +61,20 @@ def test_without_calls_left_nobody_is_asked():
     np.testing.assert_array_equal(helper.margins(states(0)), [[-np.inf, 1.0]])
 
 
+def test_a_help_is_drawn_evenly_of_those_with_calls_left():
+    helper = PRMHelper(Model(room0=0.0, room1=1.0), 0.5, help=None, num_helps=3)
+    many = [0] * 600
+
+    def shares(calls_left):
+        found = helper.decide(states(*many), [calls_left] * 600, range(600))
+        return np.bincount([one.help for one in found], minlength=4) / 600
+
+    np.testing.assert_allclose(shares((1, 1, 1)), [0, 1 / 3, 1 / 3, 1 / 3], atol=0.06)
+    np.testing.assert_allclose(shares((1, 0, 1)), [0, 1 / 2, 0, 1 / 2], atol=0.06)
+    assert decided(helper, states(0), [(0, 0, 0)]) == decided(helper, states(1)) == [0]
+    assert helper.margins(states(0)).tolist() == [[1.0] * 3]
+
+
 def test_a_whole_task_is_judged_by_its_hardest_state():
     world, tasks = doors.Doors(6), doors.Doors(6).tasks("train")
     helper = PRMHelper(Model(room0=0.9, room1=0.2, room2=0.9), 0.5)

@@ -367,6 +367,7 @@ def test_spl_of_sif_is_that_of_its_oracle(script, tmp_path):
         ([CONDITIONS[0], CONDITIONS[0]], [], "'never 0%' is there twice"),
         ([{**CONDITIONS[6]}], [], "'random alike' names 'helper half a call', expected another"),
         ([{**CONDITIONS[7], "cap": -1}], [], "cap is -1, expected 1 whole numbers"),
+        ([{**CONDITIONS[1], "help": "any"}], [], "help is 'any', expected it of prm, without rise"),
         ([{**BY_TEXT, "setting": "x", "either": 3}], [], "either is 3, expected a folder"),
         (
             [{**HELPER, "setting": "x", "either": f"{OURS}prm"}],

@@ -236,6 +236,10 @@ def test_conditions_of_two_helps_are_those_that_evaluate_reads():
     found = conditions.parse(json.loads(json.dumps(given)), 2)
     (one,) = [c for c in found if c.name == "random as often as r1 high, r2 mid"]
     assert one.weights == (0.5, 0.5)
+    thresholds = {c.setting: c.match for c in found if c.method == "prm"}
+    assert thresholds["10%, 10%"] == "random 10%, 10%"
+    assert thresholds["as often as r1 high, r2 mid"] == "helper r1 high, r2 mid"
+    assert all(c.help is None for c in found if c.method == "prm")
     assert {table for c in found for table in c.told.get("tables", [])} == {"3", "matched"}
 
 
