@@ -1,6 +1,6 @@
 """Whether two runs of the main job found the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _KEY = ("task_type", "intervention", "split", "part", "method", "setting")
@@ -15,7 +15,7 @@ def differences(
 
     Args:
       found, golden: results.
-      success: how much rates of success may differ, from 0 to 1.
+      success: how much rates may differ, of success or of being right, from 0 to 1.
       calls: how much calls a task may differ. If both are 0 all that was found must be equal, to
         the last digit.
     """
@@ -25,25 +25,30 @@ def differences(
             for name in sorted(found.keys() | golden.keys())
             if name not in _OF_THE_RUN and found.get(name) != golden.get(name)
         ]
-    ours, theirs = _by_key(found), _by_key(golden)
-    words = [f"{' '.join(key)} is missing" for key in theirs if key not in ours]
-    words += [f"{' '.join(key)} is new" for key in ours if key not in theirs]
-    for key, row in ours.items():
-        if key not in theirs:
-            continue
-        other = theirs[key]
-        if abs(row["success"] - other["success"]) > success:
-            words.append(
-                f"{' '.join(key)}: success {row['success']:.3f}, expected "
-                f"{other['success']:.3f} within {success:g}"
-            )
-        for u, expected in zip(row["usage"], other["usage"], strict=True):
-            if abs(u - expected) > calls:
-                words.append(
-                    f"{' '.join(key)}: {u:.2f} calls, expected {expected:.2f} within {calls:g}"
-                )
+    ours, theirs = _measured(found), _measured(golden)
+    words = [f"{name} is missing" for name in theirs if name not in ours]
+    words += [f"{name} is new" for name in ours if name not in theirs]
+    for name in [name for name in ours if name in theirs]:
+        (rate, usage), (expected, expected_usage) = ours[name], theirs[name]
+        if abs(rate - expected) > success:
+            words.append(f"{name}: {rate:.3f}, expected {expected:.3f} within {success:g}")
+        for u, other in zip(usage, expected_usage, strict=True):
+            if abs(u - other) > calls:
+                words.append(f"{name}: {u:.2f} calls, expected {other:.2f} within {calls:g}")
     return words
 
 
-def _by_key(results: Mapping[str, Any]) -> dict[tuple[str, ...], Mapping[str, Any]]:
-    return {tuple(str(row.get(name, "all")) for name in _KEY): row for row in results["conditions"]}
+def _measured(results: Mapping[str, Any]) -> dict[str, tuple[float, Sequence[float]]]:
+    """A rate, and calls a task of each help, of all that was measured: success under conditions and
+    at the upper end of the plans' frontiers; how often stopping was right."""
+    found = {
+        " ".join(str(row.get(name, "all")) for name in _KEY): (row["success"], row["usage"])
+        for row in results["conditions"]
+    }
+    for row in results["self_regulation"]:
+        name = " ".join(row[part] for part in ("task_type", "intervention", "reads", "states"))
+        found[f"stopping {name}"] = row["accuracy"], ()
+    for row in results["frontier"]:
+        name = f"frontier {row['task_type']} {row['intervention']}"
+        found[name] = row["success"][-1], row["usage"][-1:]
+    return found

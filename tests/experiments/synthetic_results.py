@@ -201,7 +201,9 @@ def results() -> dict[str, Any]:
         self_regulation=[
             dict(
                 task_type=kind,
+                intervention="stronger",
                 reads="compact+reply",
+                states="all",
                 tasks=200,
                 success=0.3,
                 threshold=0.61,

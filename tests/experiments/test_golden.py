@@ -32,9 +32,19 @@ def test_what_is_beyond_its_tolerance_is_named(found):
     found["conditions"][2]["success"] += 0.2
     found["conditions"][3]["usage"][0] += 1.0
     assert differences(found, golden, success=0.1, calls=0.5) == [
-        "s_obj stronger test_unseen all random 10%: success 0.620, expected 0.420 within 0.1",
+        "s_obj stronger test_unseen all random 10%: 0.620, expected 0.420 within 0.1",
         "s_obj stronger test_unseen all random 30%: 3.90 calls, expected 2.90 within 0.5",
     ]
+
+
+def test_stopping_and_frontiers_are_compared_too(found):
+    golden = copy.deepcopy(found)
+    found["self_regulation"][0]["accuracy"] = 0.9
+    golden["self_regulation"][0]["accuracy"] = 0.7
+    found["frontier"][0]["usage"][-1] = golden["frontier"][0]["usage"][-1] + 1
+    words = differences(found, golden, success=0.1, calls=0.5)
+    assert [one.split(":")[0].split()[0] for one in words] == ["stopping", "frontier"]
+    assert "0.900, expected 0.700 within 0.1" in words[0] and "within 0.5" in words[1]
 
 
 def test_conditions_that_are_missing_or_new_are_named(found):
