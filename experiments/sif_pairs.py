@@ -11,6 +11,7 @@ things up. Rooms are renumbered task by task, so that a number says nothing abou
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +63,8 @@ class Lessons:
       excerpts: of each state, with questions only.
       met: in [0, 1]; with this probability another goal is about an object that was seen, which is
         where it should be or is not, evenly: what it takes to tell `Done!` from `Pick up`.
+      checked: thoughts are checked ones, and questions are asked about whether objects were seen
+        on receptacles.
       careful: thoughts are careful ones, and questions are asked about what makes them so.
       stray: in [0, 1]; with this probability a turn is not the teacher's: any action offered but
         `Done!`. The teacher says all the same what it would have done, and so learns to go on from
@@ -77,6 +80,7 @@ class Lessons:
     questions: int = 4
     excerpts: int = 1
     met: float = 0.0
+    checked: bool = False
     careful: bool = False
     stray: float = 0.2
     seed: int = 0
@@ -107,10 +111,10 @@ def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
         raise ValueError(f"careful thoughts of {teacher.name!r}, expected a scripted teacher")
 
     def say(view: View, action: str) -> str:
-        plain = not lessons.careful
-        found = (
-            thought(view, action) if plain else careful_thought(view, action, teacher.reads(view))
-        )
+        if lessons.careful:
+            found = careful_thought(view, action, teacher.reads(view))
+        else:
+            found = thought(view, action, checked=lessons.checked)
         return f"{found}\nAction: {action}"
 
     sizes = dict(train_tasks=lessons.tasks, val_tasks=lessons.tasks, test_tasks=lessons.tasks)
@@ -131,12 +135,14 @@ def by_task(teacher: Actor, lessons: Lessons) -> Iterator[list[Pair]]:
                 (task_text(other.view()), "\n" + say(other.view(), answer.action))
                 for other, answer in zip(others, replies, strict=True)
             ]
-            asked += some_questions(view, lessons.questions, rng, careful=lessons.careful)
+            asked += some_questions(
+                view, lessons.questions, rng, checked=lessons.checked, careful=lessons.careful
+            )
             name = f"{task.name} turn {view.calls}"
             said = say(view, reply.action)
             found.append(Pair(name, state.text("compact"), said, asked))
             for nth in range(lessons.excerpts):
-                found.append(excerpt(f"{name} excerpt {nth}", view, rng))
+                found.append(excerpt(f"{name} excerpt {nth}", view, rng, checked=lessons.checked))
             stray = rng.random() < lessons.stray
             state = world.step(state, _any(state, rng) if stray else reply.action)
         yield found
@@ -221,24 +227,36 @@ def _perhaps_met(task: Task, entry: Entry, rng: random.Random) -> Goal:
 
 
 def some_questions(
-    view: View, count: int, rng: random.Random, careful: bool = False
+    view: View, count: int, rng: random.Random, *, checked: bool = False, careful: bool = False
 ) -> list[tuple[str, str]]:
     """Up to `count` questions about the text of a view, each with its answer: how lines go on that
-    begin so, what a sentence or a room as goal has one look up, and, if thoughts are careful ones,
-    whether an object was seen on a receptacle."""
+    begin so, what a sentence or a room as goal has one look up, and, if thoughts are checked or
+    careful ones, whether an object was seen on a receptacle."""
     asked = list(_beginnings(view).items())
     asked += [(f"in {name}", _below(places_of(view, name))) for name in FURNITURE]
     if not careful:
         for cue in rng.sample(_CUES, 4):
             thing = rng.choice(SMALL_OBJECTS)
             asked.append((f"hear {thing} {cue}", _below(places_of(view, cue))))
+    if checked or careful:
+        asked += _on_receptacles(view, rng)
+    if not careful:
         return rng.sample(asked, min(count, len(asked)))
-    for entry in view.entries:
-        if entry.mark == "seen":
-            receptacle = entry.receptacle if rng.random() < 0.5 else rng.choice(RECEPTACLES)
-            asked.append(whether_on(view, entry.object, receptacle))
     listings = [_listing(view, rng) for _ in range(count // 3)]
     return [*dict.fromkeys(listings), *rng.sample(asked, min(count - len(listings), len(asked)))]
+
+
+def _on_receptacles(view: View, rng: random.Random) -> list[tuple[str, str]]:
+    """Whether each object that was seen is where it was seen, or somewhere else, evenly."""
+    seen = [entry for entry in view.entries if entry.mark == "seen"]
+    return [
+        whether_on(
+            view,
+            entry.object,
+            entry.receptacle if rng.random() < 0.5 else rng.choice(RECEPTACLES),
+        )
+        for entry in seen
+    ]
 
 
 def _listing(view: View, rng: random.Random) -> tuple[str, str]:
@@ -254,7 +272,7 @@ def _listing(view: View, rng: random.Random) -> tuple[str, str]:
     return "\n".join([*old_line(view, thing), f"hear {thing} {cues[0]}"]), _below(lines)
 
 
-def excerpt(name: str, view: View, rng: random.Random) -> Pair:
+def excerpt(name: str, view: View, rng: random.Random, *, checked: bool = False) -> Pair:
     """Some lines of the text of a view, and a question about each. A look-up is found sooner in
     few lines, and then serves in many."""
     asked, lines = _beginnings(view), {}
@@ -263,9 +281,13 @@ def excerpt(name: str, view: View, rng: random.Random) -> Pair:
     keys = [key for key in lines if key in asked]
     kept = set(rng.sample(keys, min(_EXCERPT, len(keys))))
     text = "\n".join(lines[key] for key in keys if key in kept)
-    return Pair(
-        name, text, None, [(key, asked[key]) for key in rng.sample(sorted(kept), len(kept))]
-    )
+    questions = [(key, asked[key]) for key in rng.sample(sorted(kept), len(kept))]
+    if checked:
+        # Of an object that has two lines the excerpt shows one.
+        times = Counter(entry.object for entry in view.entries)
+        shown = [e for e in view.entries if e.object in kept and times[e.object] == 1]
+        questions += _on_receptacles(view._replace(entries=tuple(shown)), rng)
+    return Pair(name, text, None, questions)
 
 
 def _any(state: SifState, rng: random.Random) -> str:

@@ -12,10 +12,10 @@ A thought is lines of the compact text that are looked up until the action follo
 Nearly every token so follows one that it follows in the text, in the same place of a line: small
 models learn to copy long before they learn to translate.
 
-That is a plain thought. A careful one holds all that the listener (`adapters.sif.listener`) chose
+That is a plain thought. A checked one also says whether an object that was seen is where it should
+be. A careful one does that, too, and holds all that the listener (`adapters.sif.listener`) chose
 by: all rooms of a piece up to the first one in which to look, which of them were looked through
-(`all`) and from which the object was moved (`old`), and whether an object that was seen is where it
-should be:
+(`all`) and from which the object was moved (`old`):
 
     call 3
     2 old
@@ -41,9 +41,10 @@ from adapters.sif.text import (
 from adapters.sif.view import View
 
 
-def thought(view: View, action: str) -> str:
-    """The lines that are looked up before an action, until it follows: a plain thought."""
-    return "\n".join(_thought(view, action, None))
+def thought(view: View, action: str, *, checked: bool = False) -> str:
+    """The lines that are looked up before an action, until it follows: a plain thought, or a
+    checked one."""
+    return "\n".join(_thought(view, action, None, checked))
 
 
 def careful_thought(view: View, action: str, heeded: View) -> str:
@@ -54,15 +55,21 @@ def careful_thought(view: View, action: str, heeded: View) -> str:
       action: that is taken then.
       heeded: what of it the listener chose by.
     """
-    return "\n".join(_thought(view, action, heeded))
+    return "\n".join(_thought(view, action, heeded, checked=True))
 
 
-def _thought(view: View, action: str, heeded: View | None) -> Iterator[str]:
+def _thought(view: View, action: str, heeded: View | None, checked: bool) -> Iterator[str]:
     if view.asking:
         yield from _heard(view, "")
         yield human_line(view)
     elif view.held is None:
         yield from object_lines(view, view.goal.object)
+        known = listener.believed(view if heeded is None else heeded)
+        seen = [entry for entry in known if entry.mark == "seen"]
+        if view.goal.kind == "room" and any(entry.room == view.here for entry in seen):
+            yield from _goal(view)
+        if checked and view.goal.kind == "recep" and seen:
+            yield "".join(whether_on(view, view.goal.object, view.goal.target))
         yield from _plainly(view, action) if heeded is None else _carefully(view, action, heeded)
     else:
         yield from _holding(view, action, heeded is not None)
@@ -72,8 +79,6 @@ def _plainly(view: View, action: str) -> Iterator[str]:
     """What is looked up with an empty hand, after the lines about the object."""
     goal, known = view.goal, [e for e in view.entries if e.object == view.goal.object]
     seen = [entry for entry in known if entry.mark == "seen"]
-    if goal.kind == "room" and any(entry.room == view.here for entry in seen):
-        yield from _goal(view)
     if any(entry.room == view.here for entry in known) or (action == DONE and seen):
         return
     yield short_here(view)
@@ -92,11 +97,6 @@ def _carefully(view: View, action: str, heeded: View) -> Iterator[str]:
     """Likewise, all of it that the listener chose by."""
     goal = view.goal
     believed = listener.believed(heeded)
-    seen = [entry for entry in believed if entry.mark == "seen"]
-    if goal.kind == "room" and any(entry.room == view.here for entry in seen):
-        yield from _goal(view)
-    if goal.kind == "recep" and seen:
-        yield "".join(whether_on(view, goal.object, goal.target))
     if greedy.delivered(heeded) or any(entry.room == view.here for entry in believed):
         return
     if not believed:

@@ -70,6 +70,7 @@ _GOALS = flags.DEFINE_integer("goals", 2, "Other ones each state is answered for
 _QUESTIONS = flags.DEFINE_integer("questions", 8, "Asked about each state.", lower_bound=0)
 _EXCERPTS = flags.DEFINE_integer("excerpts", 1, "Of each state, with questions.", lower_bound=0)
 _MET = flags.DEFINE_float("met", 0.0, "Share of other goals about an object seen.", 0.0, 1.0)
+_CHECKED = flags.DEFINE_bool("checked", False, "Checked thoughts; see experiments.sif_thoughts.")
 _CAREFUL = flags.DEFINE_bool("careful", False, "Careful thoughts; see experiments.sif_thoughts.")
 _STRAY = flags.DEFINE_float("stray", 0.1, "Share of turns played at random.", 0.0, 1.0)
 
@@ -103,7 +104,7 @@ _PLAYED_SPLITS = flags.DEFINE_list(
 # What the model follows from.
 _SETTINGS = (
     *(_SEED, _PAIRS, _TEACHER, _SPLITS, _TASKS, _HOUSES, _GOALS, _QUESTIONS),
-    *(_EXCERPTS, _MET, _CAREFUL, _STRAY),
+    *(_EXCERPTS, _MET, _CHECKED, _CAREFUL, _STRAY),
     *(_START, _WIDTH, _DEPTH, _HEADS, _KV_HEADS, _MLP, _VOCABULARY, _CONTEXT, _TOO_LONG),
     *(_STEPS, _BATCH, _RATE, _DECAY, _SAVE),
 )
@@ -167,6 +168,7 @@ def _pairs(teacher: Actor | None) -> list[Pair]:
             questions=_QUESTIONS.value,
             excerpts=_EXCERPTS.value,
             met=_MET.value,
+            checked=_CHECKED.value,
             careful=_CAREFUL.value,
             stray=_STRAY.value,
             seed=_SEED.value,

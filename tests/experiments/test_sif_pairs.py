@@ -7,6 +7,7 @@ import pytest
 from adapters.sif.generator import SPLITS, SifConfig, generate_task
 from adapters.sif.oracle import ScriptedOracle
 from adapters.sif.scripted import ScriptedGreedy, ScriptedReasoner
+from adapters.sif.situation import Entry
 from adapters.sif.text import compact, house_text
 from adapters.sif.world import SifWorld
 from experiments import sif_pairs
@@ -79,6 +80,21 @@ def test_goals_that_are_perhaps_met_ask_for_done_or_to_pick_up():
         state = world.step(state, teacher.act([state], [0])[0].action)
     shares = {action: actions.count(action) / len(actions) for action in actions}
     assert shares["Done!"] > 0.3 and shares["Pick"] > 0.1
+
+
+def test_checked_excerpts_ask_where_the_objects_in_them_were_seen():
+    """Of the cup there are two lines, of which an excerpt has one: nothing is asked of it."""
+    view = VIEW._replace(entries=(*VIEW.entries[:3], Entry("hat", 1, "table", "seen")))
+    rng, found, holding = random.Random(0), set(), 0
+    for _ in range(50):
+        part = sif_pairs.excerpt("part", view, rng, checked=True)
+        about = [one for one in part.questions if " on " in one[0]]
+        assert len(about) == ("hat here table" in part.text.splitlines())
+        found |= set(about)
+        holding += len(about)
+    assert 0 < holding < 50 and ("hat on table", " here") in found
+    assert {answer for ask, answer in found if ask != "hat on table"} == {" none"}
+    assert all(ask.startswith("hat on ") for ask, _ in found)
 
 
 def test_where_something_was_seen_is_asked_for_with_and_without_its_receptacle():

@@ -41,6 +41,24 @@ def test_a_thought_looks_up_what_the_action_follows_from(change, action, lines):
     assert sif_thoughts.thought(view, action).splitlines() == lines
 
 
+@pytest.mark.parametrize(
+    "change, action, lines",
+    [
+        ({}, "Pick up cup", ["cup here chair", "cup 1 bed ?", "cup on table none"]),
+        (
+            dict(goal=Goal("recep", "cup", "chair")),
+            "Done!",
+            ["cup here chair", "cup 1 bed ?", "cup on chair here"],
+        ),
+        (dict(entries=()), "Explore Room 2", ["cup none", "here 2 look 1", *EATING]),
+        (dict(held="cup"), "Put cup on the table", ["table here"]),
+    ],
+)
+def test_a_checked_thought_says_whether_what_was_seen_is_where_it_should_be(change, action, lines):
+    view = VIEW._replace(**change)
+    assert sif_thoughts.thought(view, action, checked=True).splitlines() == lines
+
+
 CALL = ["call 3", "hear cup eating"]
 
 
