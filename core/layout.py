@@ -16,6 +16,10 @@ Hence:
   one of them serves others, which is worth more there than the padding.
 * A row of more than MAX_WIDTH successors becomes a tree: auxiliary rows each sum up to MAX_WIDTH of
   them, and the row refers to those. No out-degree, however skewed, costs padding or compile time.
+* With three helps and more, the widths of a state's rows come in too many combinations for a few
+  classes. Where their padding would be too much, rows of more than NARROW successors become trees,
+  too: what is left of the states is nearly alike, and auxiliary nodes have one row each. On tables
+  shaped like an agent's rollouts there are then at most 1.5 slots an entry for up to seven helps.
 
 Self-loops are taken out of the rows: the sweep eliminates them exactly.
 """
@@ -28,6 +32,7 @@ import scipy.sparse
 
 WIDTHS = np.array([0, 1, 2, 3, 4, 6, 8])  # neighbours at most 1.5 apart
 MAX_WIDTH = int(WIDTHS[-1])
+NARROW = 3  # 2 makes a quarter more nodes, 4 more combinations: sweeps take longer with either
 MAX_CLASSES = 6  # each is compiled apart, so there are as few as keep the padding low
 PADDING = 1.46  # slots an entry up to which classes are merged; tiles that are not full add to it
 MAX_SIGNATURES = 128  # more are first folded together, to keep the choice of classes fast
@@ -124,17 +129,19 @@ def pack(
     self_prob[state[loop], action[loop]] = prob[loop]
     entries = (state[~loop], action[~loop], successor[~loop], prob[~loop])
     rank, against = _rank(num_states, entries[0], entries[2], entries[3], start)
-    nodes = _split_wide_rows(_Nodes(*entries, rank.astype(np.float64)), num_actions)
-
-    degree = np.zeros((nodes.rank.size, num_actions), np.int64)
-    np.add.at(degree, (nodes.node, nodes.action), 1)
-    signature = WIDTHS[np.searchsorted(WIDTHS, degree)]
+    unsplit = _Nodes(*entries, rank.astype(np.float64))
+    nodes = _split_wide_rows(unsplit, num_actions, MAX_WIDTH)
+    signature = _signature(nodes, num_actions)
     is_small = nodes.rank.size <= SMALL
     if is_small:
         widest = np.array([2, 4, MAX_WIDTH])[np.searchsorted([2, 4], signature.max(initial=0))]
         widths, node_class = [np.full(num_actions, widest)], np.zeros(len(signature), np.int64)
     else:
-        widths, node_class = _choose_classes(signature, prob.size)
+        most_slots = PADDING * prob.size
+        widths, node_class = _choose_classes(signature, most_slots)
+        if _num_slots(widths, node_class) > most_slots:
+            nodes = _split_wide_rows(unsplit, num_actions, NARROW)
+            widths, node_class = _choose_classes_apart(nodes, num_actions, num_states, most_slots)
 
     tiles = TILES[bool(against > MUCH) and not is_small]
     tile_size = int(np.clip(2 ** int(np.log2(max(nodes.rank.size / tiles, 1))), *TILE))
@@ -258,13 +265,22 @@ def _slot_in_row(row: np.ndarray) -> np.ndarray:
     return slot
 
 
-def _split_wide_rows(nodes: _Nodes, num_actions: int) -> _Nodes:
-    """Replaces rows of more than MAX_WIDTH entries by trees of auxiliary nodes."""
+def _signature(nodes: _Nodes, num_actions: int) -> np.ndarray:
+    """[N, A] the slots that each row of each node needs, one of WIDTHS."""
+    degree = np.zeros((nodes.rank.size, num_actions), np.int64)
+    np.add.at(degree, (nodes.node, nodes.action), 1)
+    return WIDTHS[np.searchsorted(WIDTHS, degree)]
+
+
+def _split_wide_rows(nodes: _Nodes, num_actions: int, most: int) -> _Nodes:
+    """Replaces the nodes' rows of more than `most` entries by trees of auxiliary nodes, whose rows
+    have up to MAX_WIDTH."""
+    num_states = nodes.rank.size
     step = 0.5  # auxiliary nodes come just before the state, those of deeper levels first
     while True:
         row = nodes.node * num_actions + nodes.action
         width = np.bincount(row)[row]
-        wide = width > MAX_WIDTH
+        wide = width > np.where(nodes.node < num_states, most, MAX_WIDTH)
         if not wide.any():
             return nodes
         piece = (
@@ -288,22 +304,26 @@ def _split_wide_rows(nodes: _Nodes, num_actions: int) -> _Nodes:
         step *= 0.5
 
 
-def _choose_classes(signature: np.ndarray, num_entries: int) -> tuple[list[np.ndarray], np.ndarray]:
+def _choose_classes(
+    signature: np.ndarray, most_slots: float
+) -> tuple[list[np.ndarray], np.ndarray]:
     """A few width tuples that cover all signatures [N, A], and each node's class [N].
 
-    Greedy: the two classes whose union costs the fewest extra slots are merged, as long as the
-    padding allows it or there are more than MAX_CLASSES.
+    Greedy: the two classes whose union costs the fewest extra slots are merged, as long as all
+    slots stay within `most_slots`, or there are more than MAX_CLASSES.
     """
     distinct, class_of, count = np.unique(
         signature, axis=0, return_inverse=True, return_counts=True
     )
     class_of = class_of.reshape(-1)
-    if len(distinct) > MAX_SIGNATURES:
-        coarse = np.where(signature > 2, MAX_WIDTH, np.where(signature > 0, 2, 0))
-        distinct, class_of, count = np.unique(
-            coarse, axis=0, return_inverse=True, return_counts=True
-        )
-        class_of = class_of.reshape(-1)
+    if len(distinct) > MAX_SIGNATURES:  # the rarest become one
+        place = np.empty(len(distinct), np.int64)
+        place[np.argsort(-count, kind="stable")] = np.arange(len(distinct))
+        place = np.minimum(place, MAX_SIGNATURES - 1)
+        class_of, count = place[class_of], np.bincount(place, count)
+        folded = np.zeros((MAX_SIGNATURES, signature.shape[1]), np.int64)
+        np.maximum.at(folded, place, distinct)
+        distinct = folded
     widths, count = distinct.astype(np.int64), count.astype(np.int64)
     while len(widths) > 1:
         union = np.maximum(widths[:, None], widths[None])  # [C, C, A]
@@ -312,7 +332,7 @@ def _choose_classes(signature: np.ndarray, num_entries: int) -> tuple[list[np.nd
         np.fill_diagonal(extra, np.iinfo(np.int64).max)
         keep, gone = sorted(np.unravel_index(np.argmin(extra), extra.shape))
         enough = len(widths) <= MAX_CLASSES
-        if enough and slots.sum() + extra[keep, gone] > PADDING * num_entries:
+        if enough and slots.sum() + extra[keep, gone] > most_slots:
             break
         widths[keep] = union[keep, gone]
         count[keep] += count[gone]
@@ -320,3 +340,23 @@ def _choose_classes(signature: np.ndarray, num_entries: int) -> tuple[list[np.nd
         class_of -= class_of > gone
         widths, count = np.delete(widths, gone, axis=0), np.delete(count, gone)
     return list(widths), class_of
+
+
+def _choose_classes_apart(
+    nodes: _Nodes, num_actions: int, num_states: int, most_slots: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """As `_choose_classes`, no class holding both states and auxiliary nodes.
+
+    Auxiliary nodes come first: in a window they are then swept before the states they belong to.
+    """
+    signature = _signature(nodes, num_actions)
+    of_parts = PADDING * (nodes.node >= num_states).sum()
+    parts, part_class = _choose_classes(signature[num_states:], of_parts)
+    left = most_slots - _num_slots(parts, part_class)
+    states, state_class = _choose_classes(signature[:num_states], left)
+    return parts + states, np.concatenate([state_class + len(parts), part_class])
+
+
+def _num_slots(widths: list[np.ndarray], node_class: np.ndarray) -> int:
+    """Slots of all nodes, before tiles are filled up."""
+    return int(sum(w.sum() * (node_class == c).sum() for c, w in enumerate(widths)))

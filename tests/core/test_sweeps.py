@@ -30,10 +30,11 @@ def _wide():
 
 
 @pytest.mark.parametrize(
-    ("family", "num_states"), [("layered", 100), ("layered", 1500), ("skewed", 1500)]
+    ("family", "num_states", "helps"),
+    [("layered", 100, 1), ("layered", 1500, 1), ("skewed", 1500, 1), ("layered", 1500, 4)],
 )
-def test_a_sweep_is_a_function_of_the_feedback_nodes(family, num_states):
-    problem = prepared(family, num_states)
+def test_a_sweep_is_a_function_of_the_feedback_nodes(family, num_states, helps):
+    problem = prepared(family, num_states, num_helps=helps)
     backups, rng = problem.backups, np.random.default_rng(0)
 
     def update(tile, values):
@@ -51,8 +52,9 @@ def test_a_sweep_is_a_function_of_the_feedback_nodes(family, num_states):
             assert (sweep(jnp.asarray(changed)) != sweep(jnp.asarray(one))).any()
 
 
-def test_few_nodes_of_a_layered_table_are_feedback():
-    backups = prepared("layered", 20_000).backups
+@pytest.mark.parametrize("helps", [1, 4])  # with 4 most wide rows are auxiliary nodes
+def test_few_nodes_of_a_layered_table_are_feedback(helps):
+    backups = prepared("layered", 20_000, num_helps=helps).backups
     assert backups.feedback.size < 0.15 * backups.offered.size
 
 

@@ -34,10 +34,18 @@ def unpacked(table: TransitionTable) -> np.ndarray:
     return step[layout.position][:, :, layout.position]
 
 
-@pytest.mark.parametrize("family", ["layered", "skewed"])
-@pytest.mark.parametrize("num_states", [100, 700])
-def test_tiles_hold_the_entries(family, num_states):
-    table = build(instances.FAMILIES[family](num_states))
+@pytest.mark.parametrize(
+    ("family", "num_states", "helps"),
+    [
+        ("layered", 100, 1),
+        ("skewed", 100, 1),
+        ("layered", 700, 1),
+        ("skewed", 700, 1),
+        ("layered", 520, 3),
+    ],
+)
+def test_tiles_hold_the_entries(family, num_states, helps):
+    table = build(instances.FAMILIES[family](num_states, num_helps=helps))
     dense = np.zeros((table.num_states * table.num_actions, table.num_states))
     dense[table.entry_row, table.successor] = table.prob
     expected = dense.reshape(table.num_states, table.num_actions, -1)
@@ -45,9 +53,12 @@ def test_tiles_hold_the_entries(family, num_states):
 
 
 @pytest.mark.parametrize("family", ["layered", "random", "skewed"])
-@pytest.mark.parametrize("num_states", [1_000, 10_000, 100_000])
-def test_padding_is_at_most_half_of_the_entries(family, num_states):
-    instance = instances.FAMILIES[family](num_states)
+@pytest.mark.parametrize(
+    ("num_states", "helps"),
+    [(1_000, 1), (10_000, 1), (100_000, 1), (1_000, 3), (1_000, 5), (10_000, 5), (1_000, 7)],
+)
+def test_padding_is_at_most_half_of_the_entries(family, num_states, helps):
+    instance = instances.FAMILIES[family](num_states, num_helps=helps)
     layout = build(instance).layout
     assert layout.num_slots <= 1.5 * instance.num_entries
     assert max(max(tiles.widths) for tiles in layout.classes) <= MAX_WIDTH
