@@ -1,6 +1,7 @@
 """How sure the success and usage of a plan are, by resampling tasks; see `core.dp`."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ from core import checks, solver
 from core.evaluation import evaluate
 from core.plan import Plan
 from core.table import TransitionTable
+
+_CHUNK_ELEMENTS = 2**22  # of draws held at once: 32 MB of float64, unless one resample is more
 
 
 @jax.tree_util.register_dataclass
@@ -93,7 +96,8 @@ def bootstrap(
     dtype, context = solver.precision(None)
     with context:
         keys = jax.random.split(jax.random.key(seed), num_resamples)
-        draws = np.asarray(_resamples(keys, jnp.asarray(total, dtype)))
+        chunk = int(np.clip(_CHUNK_ELEMENTS // total.size, 1, num_resamples))
+        draws = np.asarray(_resamples(keys, jnp.asarray(total, dtype), chunk=chunk))
     tail = (1.0 - level) / 2.0
     low_high = np.quantile(draws, [tail, 1.0 - tail], axis=0)  # [2, 1 + K]
     point = total[:, 1:].sum(axis=0) / total[:, 0].sum()
@@ -114,4 +118,7 @@ def _resample(key: jax.Array, total: jax.Array) -> jax.Array:
     return summed[1:] / summed[0]
 
 
-_resamples = jax.jit(jax.vmap(_resample, in_axes=(0, None)))
+@functools.partial(jax.jit, static_argnames=("chunk",))
+def _resamples(keys: jax.Array, total: jax.Array, *, chunk: int) -> jax.Array:
+    """[B, 1 + K] of the resample of each key, `chunk` of them at once; which, changes no draw."""
+    return jax.lax.map(lambda key: _resample(key, total), keys, batch_size=chunk)
