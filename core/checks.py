@@ -86,6 +86,16 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
+def devices(value: Any) -> tuple[Any, ...] | None:
+    """The devices as a tuple; None for the default device, a ValueError if there are none."""
+    if value is None:
+        return None
+    several = tuple(value)
+    if not several:
+        raise ValueError("devices is empty, expected at least one device or None.")
+    return several
+
+
 def ids(name: str, values: Any, size: int) -> np.ndarray:
     """[n] `values` as int64; a ValueError unless all are integers in 0..size-1."""
     array = as_array(name, values)

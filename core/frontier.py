@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,6 +60,7 @@ def frontier(
     max_vertices: int | None = None,
     gap: float = 0.0,
     batch: int | None = None,
+    devices: Any = None,
 ) -> Frontier:
     """Every vertex from the fewest calls to the most useful call rate.
 
@@ -74,7 +76,9 @@ def frontier(
       max_vertices: stop once there are this many. None: no limit.
       gap: stop once the remaining gap is at most this; 0 asks for all vertices, up to the accuracy
         of the solutions, about 1e-9.
-      batch: costs solved at once; None chooses by the size of the table.
+      batch: costs solved at once, raised to a multiple of the devices; None chooses by the size of
+        the table.
+      devices: JAX devices to split the costs over; None is the default device.
 
     Raises:
       ValueError: for K > 1 (use `plan`), and for arguments out of range.
@@ -89,10 +93,13 @@ def frontier(
         checks.whole("max_vertices", max_vertices, 2, 2**31 - 1)
     if batch is not None:
         checks.whole("batch", batch, 4, 2**31 - 1)
+    devices = checks.devices(devices)
     dtype, context = solver.precision(None)
     with context:
         problem = solver.prepare(table, discount, dtype)
-        search = _Search(problem, batch or _batch_size(problem), gap)
+        share = solver.num_shares(devices)
+        batch = -(-(batch or _batch_size(problem)) // share) * share
+        search = _Search(problem, batch, gap, devices)
         least = _LEAST_COST if np.isfinite(problem.steps) else _LEAST_COST_ENDLESS
         costs = _first_costs(table, search.batch, least)
         search.solve(costs)
@@ -135,8 +142,14 @@ class _Vertex:
 class _Search:
     """Vertices found so far, by usage, and the pairs that are proven neighbours."""
 
-    def __init__(self, problem: solver.Problem, batch: int, gap: float):
-        self.problem, self.batch = problem, batch
+    def __init__(
+        self,
+        problem: solver.Problem,
+        batch: int,
+        gap: float,
+        devices: tuple[jax.Device, ...] | None,
+    ):
+        self.problem, self.batch, self.devices = problem, batch, devices
         self.tolerance = max(_TOLERANCE, min(_SHARE * gap, _MOST))
         # Points off by that lie on the same tangents, so the gap stays true.
         self.usage_tolerance = max(self.tolerance, min(gap, _MOST_USAGE))
@@ -163,6 +176,7 @@ class _Search:
             tolerance=self.tolerance,
             usage_tolerance=self.usage_tolerance,
             start=None if self._known is None else self._known.start(padded),
+            devices=self.devices,
             spent=self._spent,
         )
         known = Known.of(self.problem, block, range(costs.size))

@@ -54,6 +54,7 @@ def plan(
     *,
     discount: float = 1.0,
     gap: float = 1e-7,
+    devices: Any = None,
 ) -> Plan:
     """Maximises expected success subject to expected usage <= budget.
 
@@ -70,6 +71,7 @@ def plan(
       discount: gamma in (0, 1]; below 1 the budget is one of discounted calls.
       gap: upper_bound - expected_success to stop at. Values are solved to 1e-10, which gaps much
         below 1e-8 run into.
+      devices: JAX devices to split the costs over; None is the default device.
 
     Raises:
       ValueError: for a budget of the wrong shape, below zero, or below what every policy needs.
@@ -82,6 +84,9 @@ def plan(
         expected = "a number or [1]" if num_helps == 1 else f"[{num_helps}]"
         raise ValueError(f"budget must have shape {expected}, got {array.shape}.")
     array = array.reshape(num_helps)
+    devices = checks.devices(devices)
+    share = solver.num_shares(devices)
+    shape = -(-_BATCH // share) * share, num_helps
     dtype, context = solver.precision(None)
     with context:
         problem = solver.prepare(table, discount, dtype)
@@ -90,7 +95,8 @@ def plan(
         for _ in range(_MAX_ROUNDS):
             # At costs r usage must be as exact as success by 1 / r.
             tolerance = _TOLERANCE * _SHORTFALL / master.shortfall
-            block = solver.solve(problem, costs, tolerance=tolerance)
+            costs = np.resize(costs, shape)
+            block = solver.solve(problem, costs, tolerance=tolerance, devices=devices)
             reached = solver.at_start(problem, block)
             improved = master.add(costs, reached, block.bound)
             master.solve()

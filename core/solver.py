@@ -103,6 +103,11 @@ def prepare(table: TransitionTable, discount: float, dtype: Any) -> Problem:
     )
 
 
+def num_shares(devices: tuple[jax.Device, ...] | None) -> int:
+    """What the number of costs must be a multiple of."""
+    return 1 if devices is None else len(devices)
+
+
 @dataclasses.dataclass(frozen=True)
 class Block:
     """An exact solution for R costs, in the layout's order, on the device.
@@ -150,7 +155,7 @@ def solve(
       usage_tolerance: for the usage, where it may be less exact than V; None is `tolerance`.
       max_sweeps: sweeps at most for V, and for usage.
       start: V and minus the total usage of the feedback nodes, [F, R], to begin at; zeros if None.
-      devices: to split the costs over, R a multiple of their number.
+      devices: to split the costs over, R a multiple of `num_shares`; None is the default device.
       spent: a block of as many costs that is done with, whose memory is taken: asking the system
         for more takes longer than a sweep.
     """

@@ -110,10 +110,7 @@ def sweep(
     max_iterations = checks.whole("max_iterations", max_iterations, 1, 2**31 - 1)
     if chunk is not None:
         checks.whole("chunk", chunk, 1, 2**31 - 1)
-    if devices is not None:
-        devices = tuple(devices)
-        if not devices:
-            raise ValueError("devices is empty, expected at least one device or None.")
+    devices = checks.devices(devices)
     if rule not in ("exact", "paper"):
         raise ValueError(f"rule must be 'exact' or 'paper', got {rule!r}.")
     if (action_success is None) != (rule == "exact"):
@@ -159,7 +156,7 @@ def _to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.nda
 def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solution:
     """Chunk by chunk: costs spread over all come first, and what lies between begins at theirs."""
     table, num_costs = problem.table, len(costs)
-    share = 1 if devices is None else len(devices)
+    share = solver.num_shares(devices)
     if chunk is None:
         fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.elements_a_cost)))
         chunk = min(max(fitting, _MIN_CHUNK), _MAX_CHUNK)

@@ -166,12 +166,16 @@ def test_discount(name, discount):
     refused(lambda: CALLS[name](discount=discount), "discount", discount)
 
 
+@pytest.mark.parametrize("name", ["sweep", "frontier", "plan"])
+def test_devices(name):
+    refused(lambda: CALLS[name](devices=[]), "devices", "empty")
+
+
 def test_settings_of_sweep():
     call = CALLS["sweep"]
     refused(lambda: call(tolerance=-1e-3), "tolerance", "-0.001")
     refused(lambda: call(tolerance=np.nan), "tolerance", "nan")
     refused(lambda: call(max_iterations=0), "max_iterations", "0")
-    refused(lambda: call(devices=[]), "devices", "empty")
     refused(lambda: call(rule="greedy"), "rule", "greedy", "exact", "paper")
 
 

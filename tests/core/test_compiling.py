@@ -57,12 +57,20 @@ from experiments import instances
 
 instance = instances.layered(600)
 table = TransitionTable.from_arrays(**instance.table_arguments())
-costs = np.geomspace(1e-3, 1.0, 10)
-one = dp.sweep(table, costs, discount=0.99)
-four = dp.sweep(table, costs, discount=0.99, devices=jax.devices())
-assert len(jax.devices()) == 4 and four.converged.all()
-np.testing.assert_array_equal(one.policy, four.policy)
-np.testing.assert_allclose(one.usage, four.usage, atol=1e-12)
+costs = np.geomspace(1e-3, 1.0, 32)  # as many as frontier and plan solve: one compilation
+assert len(jax.devices()) == 4
+calls = {
+    "sweep": lambda devices: dp.sweep(table, costs, discount=0.99, devices=devices),
+    "frontier": lambda devices: dp.frontier(
+        table, discount=0.99, gap=1e-3, batch=32 if devices is None else 30, devices=devices
+    ),
+    "plan": lambda devices: dp.plan(table, 0.5, discount=0.99, devices=devices),
+}
+for name, call in calls.items():
+    one, four = call(None), call(jax.devices())
+    assert np.all(getattr(four, "converged", True)), name
+    for found, expected in zip(jax.tree.leaves(four), jax.tree.leaves(one), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12, err_msg=name)
 print("agreed")
 """
 
