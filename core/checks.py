@@ -96,14 +96,30 @@ def devices(value: Any) -> tuple[Any, ...] | None:
     return several
 
 
-def ids(name: str, values: Any, size: int) -> np.ndarray:
-    """[n] `values` as int64; a ValueError unless all are integers in 0..size-1."""
+def integers(name: str, values: Any) -> np.ndarray:
+    """`values` as an array of integers of any shape; a ValueError for the first that is none."""
     array = as_array(name, values)
     if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        flat = array.ravel().tolist()
+        at = next((i for i, x in enumerate(flat) if not _is_whole(x)), 0)
+        index = np.unravel_index(at, array.shape)
+        where = f"[{', '.join(map(str, index))}]" if index else ""
         raise ValueError(
-            f"{name} must be a vector of integers, got shape {array.shape}, dtype {array.dtype}."
+            f"{name}{where} is {flat[at]!r}, expected integers, got dtype {array.dtype}."
         )
+    return array
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, float) and value.is_integer())
+
+
+def ids(name: str, values: Any, size: int) -> np.ndarray:
+    """[n] `values` as int64; a ValueError unless all are integers in 0..size-1."""
+    array = integers(name, values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a vector of integers, got shape {array.shape}.")
     first(name, array, (array < 0) | (array >= size), f"an id in 0..{size - 1}")
     return array.astype(np.int64)

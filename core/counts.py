@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from core import archive
+from core import archive, checks
 from core.table import MAX_ACTIONS, TransitionTable, build_table
 
 # In place of a next state: how the episode ended. Not -1, which `StateIndex.lookup` gives for a key
@@ -81,8 +81,7 @@ class TransitionCounts:
           num_actions: A = K + 1, from 2 to 32: action 0 is nohelp, actions 1..K are the helps.
 
         Raises:
-          TypeError: `num_actions` is no int.
-          ValueError: `num_actions` is out of range.
+          ValueError: `num_actions` is no integer or out of range.
         """
         self._num_actions = int(_integers("num_actions", num_actions, 2, MAX_ACTIONS))
         self._max_states = _MAX_ROWS // self._num_actions
@@ -126,8 +125,8 @@ class TransitionCounts:
           n: from 1.
 
         Raises:
-          TypeError: an argument does not hold integers.
-          ValueError: a value is out of range, lengths differ, or the counts would overflow.
+          ValueError: a value is no integer or out of range, lengths differ, or the counts would
+            overflow.
         """
         arrays = {
             "state": _integers("state", state, 0, self._max_states - 1),
@@ -180,8 +179,8 @@ class TransitionCounts:
             `StateIndex.merge` returns.
 
         Raises:
-          TypeError: `new_ids` does not hold integers.
-          ValueError: it is too short, or has a value that is out of range or comes twice.
+          ValueError: `new_ids` is too short, or has a value that is no integer, out of range, or
+            there twice.
         """
         new_ids = _integers("new_ids", new_ids, 0, self._max_states - 1)
         if new_ids.ndim != 1 or len(new_ids) < self._num_states:
@@ -226,8 +225,8 @@ class TransitionCounts:
           num_states: S, where more states are known than were counted; `self.num_states` if None.
 
         Raises:
-          TypeError: `num_states` is no int.
-          ValueError: S is less than the states counted, or `start` or `start_weight` do not fit.
+          ValueError: S is no integer or less than the states counted, or `start` or
+            `start_weight` do not fit.
         """
         if num_states is None:
             if not self._num_states:
@@ -326,15 +325,8 @@ def _exact_sum(n: np.ndarray) -> int:
 
 def _integers(name: str, values: ArrayLike, low: int, high: int) -> np.ndarray:
     """Returns `values` as int64 of the same shape, all from `low` to `high`."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # nested sequences of different lengths
-        raise ValueError(f"{name} has no shape, expected integers: {error}") from error
-    if array.size == 0:
-        return array.astype(np.int64)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"{name} holds {array.dtype}, expected integers")
-    if array.min() < low or array.max() > high:
+    array = checks.integers(name, values)
+    if array.size and (array.min() < low or array.max() > high):
         at = np.unravel_index(np.argmax((array < low) | (array > high)), array.shape)
         where = f"[{', '.join(map(str, at))}]" if at else ""
         raise ValueError(f"{name}{where} is {array[at]}, expected {low} to {high}")

@@ -85,9 +85,9 @@ class StateIndex:
           [N] int32.
 
         Raises:
-          TypeError: `keys` is a single str or bytes, or holds something that is neither.
           CollisionError: two different keys have the same identity.
-          ValueError: a str has no UTF-8 form (a lone surrogate), or int32 would overflow.
+          ValueError: `keys` is a single str or bytes, holds something that is neither, or a str
+            without a UTF-8 form (a lone surrogate), or int32 would overflow.
         """
         return self._intern(_batch(keys))
 
@@ -101,7 +101,7 @@ class StateIndex:
           [N] int32.
 
         Raises:
-          TypeError, CollisionError, ValueError: as `intern`.
+          CollisionError, ValueError: as `intern`.
         """
         return self._find(_batch(keys))
 
@@ -282,13 +282,13 @@ class _Batch(NamedTuple):
 
 def _batch(keys: Iterable[str | bytes]) -> _Batch:
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
-        raise TypeError(f"keys is {type(keys).__name__}, expected a sequence of str or bytes")
+        raise ValueError(f"keys is {type(keys).__name__}, expected a sequence of str or bytes")
     if not isinstance(keys, list | tuple):
         keys = list(keys)
     if not set(map(type, keys)) <= {str, bytes}:
         for i, key in enumerate(keys):
             if not isinstance(key, str | bytes):
-                raise TypeError(f"keys[{i}] is {type(key).__name__}, expected str or bytes")
+                raise ValueError(f"keys[{i}] is {type(key).__name__}, expected str or bytes")
     return _Batch("keys", _fingerprints(keys), keys)
 
 

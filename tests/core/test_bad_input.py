@@ -83,8 +83,9 @@ def test_the_good_table_is_good():
         ({"action": put("action", 3, -2)}, ("action", "3", "-2")),
         ({"next_state": put("next_state", 5, 17)}, ("next_state", "5", "17")),
         ({"next_state": put("next_state", 0, -1)}, ("next_state", "0", "-1")),
-        ({"state": put("state", 0, 0.5)}, ("state", "integers")),
-        ({"next_state": put("next_state", 0, 0.5)}, ("next_state", "integers")),
+        ({"state": put("state", 3, 0.5)}, ("state", "3", "0.5", "integers", "float64")),
+        ({"next_state": put("next_state", 1, "3")}, ("next_state", "0", "integers")),
+        ({"action": put("action", 4, None)}, ("action", "4", "None", "integers")),
         # lengths
         ({"action": [0, 0, 1]}, ("action", "3", "6")),
         ({"prob": [0.5, 0.5]}, ("prob", "2", "6")),

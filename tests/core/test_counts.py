@@ -155,18 +155,18 @@ def test_remap_renames_states(steps, new_ids):
 
 
 @pytest.mark.parametrize(
-    ("new_ids", "error", "message"),
+    ("new_ids", "message"),
     [
-        ([0, 1], ValueError, r"new_ids has shape \[2\], expected \[3\] or longer"),
-        ([[0, 1, 2]], ValueError, r"new_ids has shape \[1, 3\], expected \[3\] or longer"),
-        ([4, -1, 2], ValueError, r"new_ids\[1\] is -1, expected 0 to"),
-        ([4, 5, 4, 5], ValueError, r"new_ids\[2\] is 4 once more, expected each only once"),
-        ([0.0, 1.0, 2.0], TypeError, "new_ids holds float64, expected integers"),
+        ([0, 1], r"new_ids has shape \[2\], expected \[3\] or longer"),
+        ([[0, 1, 2]], r"new_ids has shape \[1, 3\], expected \[3\] or longer"),
+        ([4, -1, 2], r"new_ids\[1\] is -1, expected 0 to"),
+        ([4, 5, 4, 5], r"new_ids\[2\] is 4 once more, expected each only once"),
+        ([0.0, 1.0, 2.5], r"new_ids\[2\] is 2.5, expected integers"),
     ],
 )
-def test_bad_remap(new_ids, error, message):
+def test_bad_remap(new_ids, message):
     result = counted([(0, 0, 2, 1)])
-    with pytest.raises(error, match=message):
+    with pytest.raises(ValueError, match=message):
         result.remap(new_ids)
 
 
@@ -217,35 +217,35 @@ def test_bad_table_arguments(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("step", "error", "message"),
+    ("step", "message"),
     [
-        (([0, -1], [0, 0], [0, 0]), ValueError, r"state\[1\] is -1, expected 0 to"),
-        (([0, 2**31], 0, 0), ValueError, r"state\[1\] is 2147483648, expected 0 to 1073741821"),
-        (([0], np.array([2**63], np.uint64), 0), ValueError, r"action\[0\] is 9223372036854775808"),
-        ((0, 2, 0), ValueError, "action is 2, expected 0 to 1"),
-        ((0, [1, -1], 0), ValueError, r"action\[1\] is -1, expected 0 to 1"),
-        ((0, 0, -7), ValueError, "next_state is -7, expected -6 to"),
-        ((0, 0, [0, -1]), ValueError, r"next_state\[1\] is -1, neither a state nor an end"),
-        ((0, 0, -3), ValueError, "next_state is -3, neither a state nor an end"),
-        ((0, 0, [0, 2**31]), ValueError, r"next_state\[1\] is 2147483648, expected -6 to"),
-        ((0, 0, 0, [1, 0]), ValueError, r"n\[1\] is 0, expected 1 to"),
-        ((0, 0, 0, -1), ValueError, "n is -1, expected 1 to"),
-        ((0, 0, 0, 2**53), ValueError, r"n makes more than 2\^53 steps"),
-        ((0, 0, 0, [2**52, 2**52]), ValueError, r"n makes more than 2\^53 steps"),
-        ((0, 0, 0, [2**53] * 2048), ValueError, r"n makes more than 2\^53 steps"),
-        (([0, 1], [0, 0, 0], 0), ValueError, "lengths differ: {'state': 2, 'action': 3}"),
-        (([[0, 1]], 0, 0), ValueError, r"state has shape \[1, 2\], expected one dimension"),
-        (([[0], [0, 1]], 0, 0), ValueError, "state has no shape, expected integers"),
-        (([0, np.nan], 0, 0), TypeError, "state holds float64, expected integers"),
-        ((0, 0, 1.0), TypeError, "next_state holds float64, expected integers"),
-        ((0, True, 1), TypeError, "action holds bool, expected integers"),
-        ((["hall"], 0, 1), TypeError, "state holds <U4, expected integers"),
-        (([None], 0, 1), TypeError, "state holds object, expected integers"),
+        (([0, -1], [0, 0], [0, 0]), r"state\[1\] is -1, expected 0 to"),
+        (([0, 2**31], 0, 0), r"state\[1\] is 2147483648, expected 0 to 1073741821"),
+        (([0], np.array([2**63], np.uint64), 0), r"action\[0\] is 9223372036854775808"),
+        ((0, 2, 0), "action is 2, expected 0 to 1"),
+        ((0, [1, -1], 0), r"action\[1\] is -1, expected 0 to 1"),
+        ((0, 0, -7), "next_state is -7, expected -6 to"),
+        ((0, 0, [0, -1]), r"next_state\[1\] is -1, neither a state nor an end"),
+        ((0, 0, -3), "next_state is -3, neither a state nor an end"),
+        ((0, 0, [0, 2**31]), r"next_state\[1\] is 2147483648, expected -6 to"),
+        ((0, 0, 0, [1, 0]), r"n\[1\] is 0, expected 1 to"),
+        ((0, 0, 0, -1), "n is -1, expected 1 to"),
+        ((0, 0, 0, 2**53), r"n makes more than 2\^53 steps"),
+        ((0, 0, 0, [2**52, 2**52]), r"n makes more than 2\^53 steps"),
+        ((0, 0, 0, [2**53] * 2048), r"n makes more than 2\^53 steps"),
+        (([0, 1], [0, 0, 0], 0), "lengths differ: {'state': 2, 'action': 3}"),
+        (([[0, 1]], 0, 0), r"state has shape \[1, 2\], expected one dimension"),
+        (([[0], [0, 1]], 0, 0), "state has no shape, expected an array"),
+        (([0, np.nan], 0, 0), r"state\[1\] is nan, expected integers, got dtype float64"),
+        ((0, 0, 1.0), "next_state is 1.0, expected integers, got dtype float64"),
+        ((0, True, 1), "action is True, expected integers"),
+        ((["hall"], 0, 1), r"state\[0\] is 'hall', expected integers"),
+        (([3, None], 0, 1), r"state\[1\] is None, expected integers"),
     ],
 )
-def test_bad_steps_change_nothing(step, error, message):
+def test_bad_steps_change_nothing(step, message):
     result = counted([(0, 0, 1, 1)], num_actions=2)
-    with pytest.raises(error, match=message):
+    with pytest.raises(ValueError, match=message):
         result.add(*step)
     assert as_lists(result) == [[0], [0], [1], [1]]
     assert (result.num_states, result.num_steps) == (2, 1)
@@ -260,12 +260,9 @@ def test_largest_ids_fit():
         result.add([largest + 1], [0], [0])
 
 
-@pytest.mark.parametrize(
-    ("num_actions", "error"),
-    [(1, ValueError), (-1, ValueError), (33, ValueError), (1.5, TypeError), ("2", TypeError)],
-)
-def test_bad_number_of_actions(num_actions, error):
-    with pytest.raises(error, match="num_actions (is|holds) .*, expected"):
+@pytest.mark.parametrize("num_actions", [1, -1, 33, 1.5, "2"])
+def test_bad_number_of_actions(num_actions):
+    with pytest.raises(ValueError, match=f"num_actions is {num_actions!r}, expected"):
         TransitionCounts(num_actions)
 
 
