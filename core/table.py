@@ -22,7 +22,8 @@ class TransitionTable:
     Action 0 is nohelp, actions 1..K are the helps. Entries lie in compressed rows, row s * A + a,
     sorted by successor. Terminal states have no rows; the mass that ends in success at once is
     `exit_success`, mass that is missing from a row ends in failure. A state that is not terminal
-    and has no rows is an end that failed.
+    and has no rows is an end that failed. Arrays are read-only: `layout` holds the same numbers
+    once more.
 
     Attributes:
       indptr: [S * A + 1] int64, where each row's entries begin.
@@ -235,6 +236,8 @@ def build_table(
 ) -> TransitionTable:
     """A table from entries that are known to be good; only the start states are checked.
 
+    `exit_success`, `available`, `count` and `terminal` become the table's own, and read-only.
+
     Args:
       state, action, successor, prob: [E] entries between states of the table, in any order and
         without duplicates. Mass missing from a row ends at once, in success as `exit_success` says.
@@ -260,13 +263,16 @@ def build_table(
         available=np.asarray(available, bool),
         start=start.astype(np.int32),
     )
-    return TransitionTable(
+    table = TransitionTable(
         **arrays,
         count=np.asarray(count, np.float64),
         start_weight=_check_weight(start_weight, start),
         terminal=terminal,
         layout=layout_lib.pack(num_actions=num_actions, **arrays),
     )
+    for array in jax.tree.leaves(table):
+        array.setflags(write=False)
+    return table
 
 
 def _check_weight(start_weight: Any, start: np.ndarray) -> np.ndarray:

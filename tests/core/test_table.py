@@ -1,5 +1,6 @@
 """Tables and their layout: what is stored, how it is packed, and what a prior does to it."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -62,6 +63,18 @@ def test_padding_is_at_most_half_of_the_entries(family, num_states, helps):
     layout = build(instance).layout
     assert layout.num_slots <= 1.5 * instance.num_entries
     assert max(max(tiles.widths) for tiles in layout.classes) <= MAX_WIDTH
+
+
+def test_arrays_are_read_only_and_those_of_the_caller_are_not():
+    arguments = instances.layered(600).table_arguments()
+    table = TransitionTable.from_arrays(**arguments)
+    counts = TransitionCounts(2)
+    counts.add([0, 0], [0, 1], [SUCCESS, FAILURE])
+    counted = counts.table([0])
+    for one in (table, counted, counted.with_prior(np.full((1, 2), 0.5), 1.0)):
+        assert not any(array.flags.writeable for array in jax.tree.leaves(one))
+    given = [value for value in arguments.values() if isinstance(value, np.ndarray)]
+    assert len(given) == 6 and all(array.flags.writeable for array in given)
 
 
 def test_a_prior_takes_its_share_of_each_row():
