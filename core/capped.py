@@ -13,6 +13,7 @@ from core.table import TransitionTable
 
 _TOLERANCE = 1e-10
 _MAX_SWEEPS = 10_000_000
+_FIRST_ITERATIONS = 200  # to look for a certificate where nohelp ends soon
 
 
 @jax.tree_util.register_dataclass
@@ -91,7 +92,8 @@ def capped(
         backups = bellman.discount_rows(
             layout, discount, dtype, eliminate=(True,) + (False,) * num_helps
         )
-        found = _solve(backups, prices.astype(dtype), left, after)
+        steps = (left.sum(axis=0).max() + 1.0) * (_nohelp_steps(chained, discount, backups) + 1.0)
+        found = _solve(backups, prices.astype(dtype), left, after, steps)
         head = np.arange(table.num_states) if free is None else free.head
         at = layout.position[head]
         value, *usage = (np.asarray(x)[at] for x in (found.value, *found.usage))
@@ -116,10 +118,13 @@ class _Solved(NamedTuple):
     policy: jax.Array  # [N, C] int8
 
 
-def _solve(backups, prices, left, after) -> _Solved:
-    """V first, then the least usage among the actions that tie for it, as in `core.solver`."""
+def _solve(backups, prices, left, after, steps) -> _Solved:
+    """V first, then the least usage among the actions that tie for it, as in `core.solver`.
+
+    steps: of any policy: nohelp until the end, before each call and after the last, and the calls.
+    """
     dtype, num_helps = prices.dtype, len(prices)
-    target = _TOLERANCE / (solver.ROOM * _expected_steps(backups, left, dtype))
+    target = _TOLERANCE / (solver.ROOM * steps)
     masks = backups.offered.dtype
     may_call = 1 + ((left > 0) << np.arange(1, num_helps + 1)[:, None]).sum(axis=0)  # [C]
     allowed = backups.offered[:, None] & may_call.astype(masks)
@@ -144,16 +149,26 @@ def _solve(backups, prices, left, after) -> _Solved:
     return _Solved(value, (*usage, -negative - sum(usage)), policy)
 
 
-def _expected_steps(backups, left, dtype) -> float:
-    """Of any policy: nohelp until the end, before each call and after the last, and the calls."""
-    ones = jnp.ones((backups.offered.shape[0], 1), dtype)
-    nohelp = bellman.has_bit(backups.offered, 0).astype(dtype)[:, None]
-    share = (nohelp, *[jnp.zeros_like(ones)] * (backups.num_actions - 1))
+def _nohelp_steps(table, discount, backups) -> float:
+    """The largest expected number of steps to the end by nohelp alone."""
+    is_help = table.entry_row % table.num_actions > 0
+    nohelp = dataclasses.replace(
+        table,
+        prob=np.where(is_help, 0.0, table.prob),
+        available=table.available & (np.arange(table.num_actions) == 0),
+    )
+    steps = certificate.expected_steps(nohelp, discount, _FIRST_ITERATIONS)
+    if np.isfinite(steps):
+        return steps
+    # It takes long: sweeps come to rest sooner than that iteration, but are compiled first.
+    ones = jnp.ones((backups.offered.shape[0], 1), backups.classes[0].weight.dtype)
+    offered = bellman.has_bit(backups.offered, 0).astype(ones.dtype)[:, None]
+    share = (offered, *[jnp.zeros_like(ones)] * (backups.num_actions - 1))
     found = rules.evaluate(backups, share, ones, target=certificate.GROWTH, max_sweeps=_MAX_SWEEPS)
     [steps] = certificate.largest(found.values, found.change)
     if np.isinf(steps):
         raise RuntimeError(f"nohelp takes too long to end: {_MAX_SWEEPS} sweeps do not rest.")
-    return (left.sum(axis=0).max() + 1.0) * (steps + 1.0)
+    return steps
 
 
 @jit
