@@ -112,7 +112,7 @@ def test_repetitions_and_tokens_are_those_of_the_type():
 def test_process_reward_models_of_states_learn_from_tasks_played_alone_too():
     stages = {stage.name: stage for stage in job("small").stages()}
     alone = stages["collect-alone-pnp-stronger"].arguments
-    assert {"--probabilities=0", "--skip=300", "--tasks=400"} <= set(alone)
+    assert {"--probabilities=0", "--skip=300", "--tasks=1200"} <= set(alone)
     learning = {name for name, one in stages.items() if "rollouts-alone" in str(one.arguments)}
     kinds = ("s_obj-stronger", "pnp-stronger")
     models = {f"{what}-{kind}" for what in ("prm", "prm_state") for kind in kinds}
