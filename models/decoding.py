@@ -19,7 +19,10 @@ from models.stopping import AT_END
 
 # Tokens that prefill takes at once. What is computed from them stays in the cache of a CPU's core;
 # elsewhere it is memory that sets the limit, where scores and the SwiGLU need most.
-_CPU_PREFILL, _ACCELERATOR_PREFILL = 512, 2**15
+_CPU_PREFILL, _ACCELERATOR_PREFILL = 1024, 2**15
+# New tokens that the KV cache has room for at first; then it is made larger. A step reads all of
+# it, and most replies end long before they must.
+_FIRST_ROOM, _GROWTH = 32, 4
 
 
 class Block(NamedTuple):
@@ -73,7 +76,8 @@ def run(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Tokens [R, N], log-probabilities [R, N], lengths [R] and states [R] of a block."""
     model = nnx.merge(graphdef, weights)
-    hidden, cache = _prefill(model, block.tokens, block.segments, new_size)
+    first, *larger = _rooms(new_size)
+    hidden, cache = _prefill(model, block.tokens, block.segments, first)
     if block.prompt_of is not None:
         hidden, cache = hidden[block.prompt_of], _rows(cache, block.prompt_of)
     num_rows = len(block.keys)
@@ -92,8 +96,8 @@ def run(
             state=jnp.where(running, table[jnp.maximum(loop.state, 0), tokens], loop.state),
         )
 
-    def unfinished(loop: _Loop) -> jax.Array:
-        return (loop.drawn < max_new_tokens) & jnp.any(loop.state >= 0)
+    def unfinished(loop: _Loop, room: int) -> jax.Array:
+        return (loop.drawn < jnp.minimum(max_new_tokens, room)) & jnp.any(loop.state >= 0)
 
     def go_on(loop: _Loop) -> _Loop:
         last = jax.lax.dynamic_slice_in_dim(loop.tokens, loop.drawn - 1, 1, axis=1)
@@ -108,18 +112,33 @@ def run(
         state=jnp.where(block.real, 0, AT_END).astype(jnp.int16),
         cache=cache,
     )
-    loop = jax.lax.while_loop(unfinished, go_on, draw(start, hidden))
+
+    def go_on_in(room: int, loop: _Loop) -> _Loop:
+        return jax.lax.while_loop(functools.partial(unfinished, room=room), go_on, loop)
+
+    loop = go_on_in(first, draw(start, hidden))
+    for room in larger:
+        cache = loop.cache.grown(block.tokens.shape[1] + room)
+        loop = go_on_in(room, loop._replace(cache=cache))
     return loop.tokens, loop.logprobs, loop.lengths, loop.state
 
 
+def _rooms(new_size: int) -> list[int]:
+    """New tokens that the cache has room for, one after another; the last is `new_size`."""
+    found = [_FIRST_ROOM]
+    while found[-1] < new_size:
+        found.append(found[-1] * _GROWTH)
+    return [*found[:-1], new_size]
+
+
 def _prefill(
-    model: Llama, tokens: jax.Array, segments: jax.Array, new_size: int
+    model: Llama, tokens: jax.Array, segments: jax.Array, room: int
 ) -> tuple[jax.Array, KVCache]:
-    """Hidden states [B, D] of the last tokens, and the cache with room for `new_size` more."""
+    """Hidden states [B, D] of the last tokens, and the cache with room for `room` more."""
     num_rows, length = tokens.shape
 
     def some(tokens, segments):
-        hidden, cache = model.prefill(tokens, length + new_size, segments=segments, last=True)
+        hidden, cache = model.prefill(tokens, length + room, segments=segments, last=True)
         return hidden[:, 0], cache
 
     most = _CPU_PREFILL if jax.default_backend() == "cpu" else _ACCELERATOR_PREFILL

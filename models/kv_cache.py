@@ -57,6 +57,20 @@ class KVCache:
         """S, slots of a row."""
         return self.segments.shape[1]
 
+    def grown(self, size: int) -> "KVCache":
+        """With `size` slots, which are no fewer; what was written stays where it is."""
+        more = (0, size - self.size)
+
+        def pad(x):
+            return jnp.pad(x, ((0, 0), (0, 0), more, (0, 0)))
+
+        return dataclasses.replace(
+            self,
+            keys=tuple(map(pad, self.keys)),
+            values=tuple(map(pad, self.values)),
+            segments=jnp.pad(self.segments, ((0, 0), more)),
+        )
+
     def repeat(self, n: int) -> "KVCache":
         """Each row n times in a row, [B * n, ...]: n samples that share one prefill."""
         return dataclasses.replace(

@@ -79,6 +79,16 @@ def test_cached_and_padded_greedy_tokens_are_those_of_plain_forward_passes():
         assert len(reply.tokens) == 10 and reply.finish == "length"
 
 
+def test_the_cache_is_made_larger_for_long_replies():
+    """48 slots for new tokens, after 32."""
+    model, [prompt] = small(), prompts(1)
+    [[reply]] = generate([prompt], model=model, max_rows=1, max_new_tokens=40)
+    hidden = model(jnp.array([[*prompt, *reply.tokens]]))[0, len(prompt) - 1 : -1]
+    expected = jax.nn.log_softmax(model.logits(hidden))
+    assert reply.tokens.tolist() == jnp.argmax(expected, axis=-1).tolist()
+    np.testing.assert_allclose(reply.logprobs, expected.max(axis=-1), rtol=1e-4, atol=1e-5)
+
+
 def test_log_probabilities_of_sampled_tokens_are_the_models_own():
     some = prompts(3)
     for prompt, [reply] in zip(some, generate(some, temperature=1.7, top_p=0.9), strict=True):
