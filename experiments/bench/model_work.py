@@ -105,7 +105,7 @@ def growing(setup: Setup, *, one_pass: bool) -> dict[str, Any]:
 def generation(setup: Setup) -> dict[str, Any]:
     """Greedy, `setup.rows` prompts a call."""
     prompts = Data.load(setup.folder).prompts
-    generator = Generator(convert.load(setup.weights))
+    generator = Generator(convert.load(setup.weights), fixed=True)
     batches = [prompts[i : i + setup.rows] for i in range(0, PROMPTS, setup.rows)]
 
     def generate(count: int):
