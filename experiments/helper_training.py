@@ -8,6 +8,9 @@ What it learns of a state, at a cost r or at all costs of the labels with r told
     advantage   A_i, what help i adds to the value of nohelp, at cost r
     gains       what it adds to success and to the calls of each help, which make A_i at any cost
 
+With `states` "trajectory" any of them is learnt on the states alone that the best policy comes to
+at the cost in question; the target of that name is labels learnt so.
+
 Only states are used in which nohelp and a help both have values. A share of the tasks is held out
 and says how good it is; never single states.
 """
@@ -51,6 +54,7 @@ class Recipe:
       backbone: folder of the language model.
       target: what it learns.
       cost: "all", a cost of the labels ("0.05"; "0.05/0.1" with two helps), or its place ("#3").
+      states: all that were visited, or those on the trajectories of the best policy alone.
       weights: of states: as often as they were visited, or all alike.
       held_out: share of the tasks.
       numbers: whether it reads numbers beside the texts (`adapters.numbers`).
@@ -61,6 +65,7 @@ class Recipe:
     backbone: str
     target: Target = "gains"
     cost: str = "all"
+    states: Literal["all", "trajectory"] = "all"
     weights: Literal["visits", "uniform"] = "visits"
     held_out: float = 0.1
     numbers: bool = False
@@ -204,7 +209,7 @@ def _columns(labels: Labels, cost: str) -> np.ndarray:
 
 
 def _examples(labels: Labels, columns: np.ndarray, recipe: Recipe) -> _Examples:
-    """Of all states that can be learnt from."""
+    """Of the recipe's states, those that can be learnt from."""
     gained, called = labels.gains  # [S, K, R], [S, K, K, R]
     known = labels.comparable[..., None] & np.isfinite(gained) & np.isfinite(called).all(axis=2)
     number = labels.visits.sum(axis=1) if recipe.weights == "visits" else np.ones(len(labels.key))
@@ -215,11 +220,11 @@ def _examples(labels: Labels, columns: np.ndarray, recipe: Recipe) -> _Examples:
         )
     column = columns[place]
     weight = np.maximum(number[state], 1).astype(float)
+    if "trajectory" in (recipe.states, recipe.target):
+        there = labels.reach[state, column] > 0
+        state, column, weight = state[there], column[there], weight[there]
     known = known[state, :, column]  # [N, K]
     if recipe.kind == "policy":
-        if recipe.target == "trajectory":
-            there = labels.reach[state, column] > 0
-            state, column, weight = state[there], column[there], weight[there]
         target = labels.policy[state, column].astype(np.int32)
         if recipe.target == "balanced" and len(target):
             weight = weight * _balance(target, weight, 1 + len(labels.helps))

@@ -35,6 +35,9 @@ _TARGET = flags.DEFINE_enum("target", "gains", TARGETS, "What is learnt of a sta
 _COST = flags.DEFINE_string(
     "cost", "all", "all: it is told the cost; or one of the labels' costs, or #0, #1, ... of them."
 )
+_STATES = flags.DEFINE_enum(
+    "states", "all", ["all", "trajectory"], "trajectory: those alone that the best policy comes to."
+)
 _WEIGHTS = flags.DEFINE_enum(
     "weights", "visits", ["visits", "uniform"], "Of states: by their visits, or all alike."
 )
@@ -55,6 +58,7 @@ def main(argv: Sequence[str]) -> None:
             backbone=_BACKBONE.value,
             target=_TARGET.value,
             cost=_COST.value,
+            states=_STATES.value,
             weights=_WEIGHTS.value,
             held_out=_HELD_OUT.value,
             numbers=_NUMBERS.value,

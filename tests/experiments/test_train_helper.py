@@ -125,6 +125,24 @@ def test_a_trajectory_is_what_the_best_policy_comes_to(plan):
     assert 0 < len(found.state) < len(whole.state)
 
 
+@pytest.mark.parametrize(
+    "target, cost, outputs", [("gains", "all", 2), ("advantage", "#1", 1), ("labels", "#2", None)]
+)
+def test_whatever_is_learnt_is_learnt_on_the_trajectory_alone_where_so_told(
+    plan, target, cost, outputs
+):
+    rest = dict(target=target, cost=cost, weights="uniform")
+    labels, whole = examples(plan, **rest)
+    _, found = examples(plan, states="trajectory", **rest)
+    there = labels.reach[whole.state, whole.column] > 0
+    assert 0 < len(found.state) < len(whole.state)
+    np.testing.assert_array_equal(found.state, whole.state[there])
+    np.testing.assert_array_equal(found.column, whole.column[there])
+    np.testing.assert_array_equal(found.target, whole.target[there])
+    assert found.target.shape[1:] == (() if outputs is None else (outputs,))
+    assert len(found.weight) == len(found.state) and np.all(found.weight > 0)
+
+
 def test_balanced_decisions_weigh_the_same(plan):
     _, found = examples(plan, target="balanced", cost="#0")
     totals = np.bincount(found.target, found.weight)
