@@ -39,7 +39,7 @@ from models.lookup import Lookup, lookup_documents
 from models.losses import Loss
 from models.model_folder import TOKENIZER_FILES, atomic_folder
 from models.packing import Packing
-from models.prefixes import Reads, chains, prefix_documents
+from models.prefixes import Reads, broken, chains, prefix_documents
 from models.tokenizer import Tokenizer
 from models.training_config import TrainingConfig
 
@@ -320,7 +320,8 @@ def save_backbones(backbones: Sequence[Backbone], folder: pathlib.Path, tuning: 
 
 
 def check_lengths(backbone: Backbone, texts: Sequence[str], what: str) -> None:
-    """Says how many of the texts are truncated, where they may be.
+    """Says how many of the texts are truncated, where they may be, and how many are the beginning
+    of another one, but not in tokens (`models.prefixes.broken`), if any are.
 
     Args:
       backbone: that reads them.
@@ -341,6 +342,12 @@ def _check_lengths(
         limit.excess(f"text {text[:60]!r}...", len(own))
     if limit.too_long == "truncate":
         print(f"{limit.truncated:,} of {len(texts):,} texts {what} are truncated", flush=True)
+    if count := broken(texts, tokens):
+        print(
+            f"{count:,} of {len(texts):,} texts {what} begin another one, but their tokens do not: "
+            "each costs a pass of its own",
+            flush=True,
+        )
 
 
 def _tokenised(texts: Sequence[str], backbone: Backbone) -> list[list[int]]:

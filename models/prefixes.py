@@ -3,8 +3,13 @@
 The states of a growing transcript are read in one pass over the longest (`models.documents`), and
 trajectories that part have a document each, but what they have in common is read once. Texts that
 are nobody's prefix are documents of their own.
+
+What counts is the tokens. A tokenizer may merge the end of a text with what follows it, a newline
+with the next one, say; that text then is the beginning of the other one, but its tokens are not. It
+is scored right, by a pass of its own, as it would be alone. `broken` says how many are so.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,6 +52,21 @@ def chains(texts: Sequence[Sequence[int]]) -> list[list[int]]:
         else:
             found.append([i])
     return found
+
+
+def broken(texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> int:
+    """How many texts cost a pass of their own although they are the beginning of another one.
+
+    Args:
+      texts: N.
+      tokens: theirs.
+    """
+    passed = {chain[-1] for chain in chains(tokens)}
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    return sum(
+        i in passed and texts[i] != texts[after] and texts[after].startswith(texts[i])
+        for i, after in itertools.pairwise(order)
+    )
 
 
 def prefix_documents(

@@ -23,6 +23,7 @@ from experiments.run_files import compare_settings
 from experiments.tuning import Tuning
 from models import convert, lora
 from models.calibration import split_tasks
+from models.documents import Limit
 from models.heads import Head, HeadConfig
 from models.losses import Success
 from models.prefixes import Reads
@@ -307,6 +308,17 @@ def test_the_same_folder_takes_the_correction_of_what_was_refused(rollouts, tmp_
     assert re.search(r"[1-9]\d* of [1-9]\d* texts held out are truncated", text)
     assert re.search(r"[1-9]\d* of [1-9]\d* texts to learn from are truncated", text)
     assert PRM.load(tmp_path / "prm").values["too_long"] == "truncate"
+
+
+def test_texts_are_counted_that_begin_another_one_but_not_in_tokens(capsys):
+    backbone = tuning.Backbone(None, None, None, Limit(9), None)
+    tuning._check_lengths(
+        backbone, ["a", "ab", "a\n", "a\n\n"], [[1], [1, 2], [1, 3], [1, 4]], "read"
+    )
+    said = capsys.readouterr().out
+    assert said.startswith("1 of 4 texts read begin another one, but their tokens do not: ")
+    tuning._check_lengths(backbone, ["a", "ab"], [[1], [1, 2]], "read")
+    assert not capsys.readouterr().out
 
 
 def test_too_few_tasks_are_named(tmp_path):

@@ -11,7 +11,7 @@ from models.heads import Head, HeadConfig, HeadedLlama
 from models.lookup import Lookup, StoredHead, hidden_scorer, lookup_documents
 from models.losses import Success
 from models.packing import Packing
-from models.prefixes import Reads, chains, prefix_documents
+from models.prefixes import Reads, broken, chains, prefix_documents
 from models.training import train
 from models.training_config import TrainingConfig
 from tests.models import tiny
@@ -126,6 +126,18 @@ def test_chains_are_prefixes_and_as_few_as_may_be(texts):
     distinct = {tuple(text) for text in texts}
     ends = [t for t in distinct if not any(o != t and o[: len(t)] == t for o in distinct)]
     assert len(found) == len(ends)
+
+
+@given(st.lists(st.text("ab\n", min_size=1, max_size=5), max_size=12, unique=True))
+def test_texts_whose_ends_merge_with_what_follows_are_counted(texts):
+    r"""By a tokenizer of characters and of "\n\n", which it takes wherever it can."""
+    tokens = [list(map(ord, text.replace("\n\n", "N"))) for text in texts]
+    expected = 0
+    for text, own in zip(texts, tokens, strict=True):
+        longer = [i for i, other in enumerate(texts) if other != text and other.startswith(text)]
+        expected += bool(longer) and all(tokens[i][: len(own)] != own for i in longer)
+    assert broken(texts, tokens) == expected
+    assert broken(texts * 2, tokens * 2) == expected  # equal texts share a pass
 
 
 def test_reads_of_prefixes_keep_what_is_theirs():
