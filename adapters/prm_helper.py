@@ -62,6 +62,7 @@ class PRMHelper:
             raise ValueError(f"threshold is {threshold}, expected a number")
         self.style, self.threshold = model.style, float(threshold)
         self._model, self._help, self._num_helps = model, help, num_helps
+        self._helps = (help,) if help is not None else tuple(range(1, num_helps + 1))
         self._known: dict[str, float] = {}  # difficulty by state key
 
     @property
@@ -117,10 +118,6 @@ class PRMHelper:
                 drawn = int(seeds_lib.uniform(seeds_lib.derive("help", seeds[i])) * len(left))
             decisions.append(Decision(left[drawn] if asks else 0, reason))
         return decisions
-
-    @property
-    def _helps(self) -> tuple[int, ...]:
-        return (self._help,) if self._help is not None else tuple(range(1, self._num_helps + 1))
 
 
 def readers_of(model: SuccessModel) -> tuple[TextReader, ...]:

@@ -4,8 +4,8 @@
     python -m experiments.train_prm --rollouts=rollouts --backbone=actor/model --out=q --action
 
 `--rollouts=rollouts,alone` takes more folders of the same actors, such as one of further tasks that
-the base actor played alone, `collect --probabilities=0 --skip=N`: no help is asked for it, and p(s)
-of the base actor is what self-regulation goes by.
+the base actor played alone, `collect --probabilities=0 --skip=N` (with `--pairs=` where there are
+several helps): no help is asked for it, and p(s) of the base actor is what self-regulation goes by.
 
 With K helps it has 1 + K outputs: p(success) if the base actor, or help i, plays on alone. With
 `--action` it judges actions in place of states, for search; with `--reply` it reads below a state

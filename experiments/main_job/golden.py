@@ -28,8 +28,10 @@ def differences(
     ours, theirs = _measured(found), _measured(golden)
     words = [f"{name} is missing" for name in theirs if name not in ours]
     words += [f"{name} is new" for name in ours if name not in theirs]
-    for name in [name for name in ours if name in theirs]:
-        (rate, usage), (expected, expected_usage) = ours[name], theirs[name]
+    for name, (rate, usage) in ours.items():
+        if name not in theirs:
+            continue
+        expected, expected_usage = theirs[name]
         if abs(rate - expected) > success:
             words.append(f"{name}: {rate:.3f}, expected {expected:.3f} within {success:g}")
         for u, other in zip(usage, expected_usage, strict=True):
