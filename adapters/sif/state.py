@@ -36,7 +36,7 @@ class SifState:
 
     __slots__ = (
         *("layout", "now", "outcome", "invalid", "previous", "action"),
-        *("history_in_key", "_offers", "_key"),
+        *("history_in_key", "_offers", "_key", "_compact"),
     )
 
     def __init__(
@@ -58,6 +58,7 @@ class SifState:
         self.history_in_key = history_in_key
         self._offers: Offers | None = None
         self._key: str | None = None
+        self._compact: str | None = None
 
     @property
     def task(self) -> Task:
@@ -102,7 +103,9 @@ class SifState:
           ValueError: there is no such style.
         """
         if style == "compact":
-            return compact(self.view())
+            if self._compact is None:
+                self._compact = compact(self.view())
+            return self._compact
         if style == "full":
             return full([state._turn() for state in self.past()], self.actions)
         raise ValueError(f"style is {style!r}, expected 'compact' or 'full'")
