@@ -203,13 +203,20 @@ class Llama(nnx.Module):
         )
         return self.norm(x), cache
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        """float32 [..., V] from hidden states [..., D]. Pick the places first: V is large."""
+    def logits(self, hidden: jax.Array, kernel: jax.Array | None = None) -> jax.Array:
+        """float32 [..., V] from hidden states [..., D]. Pick the places first: V is large.
+
+        Args:
+          hidden: of the decoder.
+          kernel: the `output_kernel`, from who has it at hand.
+        """
+        return wide_product(hidden, self.output_kernel() if kernel is None else kernel)
+
+    def output_kernel(self) -> jax.Array:
+        """[D, V], of hidden states to logits."""
         if self.lm_head is None:
-            kernel = self.embed_tokens.embedding[...].T
-        else:
-            kernel = self.lm_head.kernel[...]
-        return wide_product(hidden, kernel)
+            return self.embed_tokens.embedding[...].T
+        return self.lm_head.kernel[...]
 
     def _enter(self, tokens, positions):
         """Embedded tokens [B, T, D], cosines and sines float32 [B, 1, T, h / 2]."""

@@ -84,7 +84,7 @@ def draw(
       softmax(logits), whatever the method. NaN or infinite where a logit of the row is NaN or inf.
     """
     if method == "greedy":
-        tokens = jnp.argmax(logits, axis=-1)
+        tokens = _first_largest(logits)
     else:
         probabilities = jax.nn.softmax(logits / temperature, axis=-1)
         if method == "temperature":
@@ -94,6 +94,14 @@ def draw(
     tokens = tokens.astype(jnp.int32)
     chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
     return tokens, chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+def _first_largest(logits: jax.Array) -> jax.Array:
+    """[R] as argmax, by two plain reductions: XLA:CPU does not vectorise argmax's own."""
+    last = logits.shape[-1] - 1
+    places = jnp.arange(logits.shape[-1], dtype=jnp.int32)
+    is_largest = logits == jnp.max(logits, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(is_largest, places, last), axis=-1)  # the last one if there is NaN
 
 
 def _invert(probabilities: jax.Array, uniform: jax.Array) -> jax.Array:

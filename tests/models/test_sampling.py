@@ -70,6 +70,12 @@ def test_greedy_takes_the_most_likely():
     np.testing.assert_allclose(logprobs, LOGITS[0], atol=1e-6)
 
 
+def test_greedy_takes_the_first_of_the_most_likely():
+    logits = np.random.default_rng(0).integers(0, 4, (200, 9)).astype(np.float32)  # full of ties
+    tokens, _ = draw(logits, np.zeros(200), 1.0, 1.0, method="greedy")
+    np.testing.assert_array_equal(tokens, logits.argmax(axis=1))
+
+
 def test_places_and_neighbouring_seeds_are_unrelated():
     """Pairs of draws against the product of the two distributions, 25 cells."""
     first, _ = drawn(LOGITS, temperature=1.0)
