@@ -116,13 +116,11 @@ class Tables:
         return self._counting[cap]
 
     def _forecast(self, condition: Condition, dial: Dial | None, deciders: Deciders) -> Forecast:
-        dials, shares = [dial], [0.5, 0.5]
+        dials, shares = [dial], [1.0]
         if dial is not None and len(dial.values) == 2:
             dials = [dial.at(one) for one in dial.values]
             shares = [1 - dial.share, dial.share]
         wanted = np.stack([self._decisions(condition, one, deciders) for one in dials], axis=-1)
-        # One counts as two that are alike: programs for one and for two are not the same.
-        wanted = np.broadcast_to(wanted, (*wanted.shape[:2], 2))
         taken = self._possible(wanted)
         reached = dp.evaluate(self._table, taken)
         start, weight = self._table.start, self._table.start_weight

@@ -5,7 +5,6 @@ all else is an argument. `models.generation` chooses these sizes.
 """
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ from flax import nnx
 
 from models import sampling
 from models.kv_cache import KVCache
+from models.layers import wide_product
 from models.llama import Llama
 from models.stopping import AT_END
 
@@ -62,24 +62,10 @@ class _Loop(NamedTuple):
     cache: KVCache
 
 
-@functools.lru_cache(maxsize=8)
-def compiled(graphdef: nnx.GraphDef, structure: jax.tree_util.PyTreeDef) -> Callable:
-    """`run` for models of one form, jitted, with the leaves of their weights in place of a model.
-
-    Who calls it often keeps it: to hash a form takes a millisecond, and so does it to find the
-    leaves among a model's parts.
-    """
-
-    def run_leaves(leaves, *arguments, **options):
-        return run(
-            nnx.merge(graphdef, jax.tree.unflatten(structure, leaves)), *arguments, **options
-        )
-
-    return jax.jit(run_leaves, static_argnames=("method", "new_size"))
-
-
+@functools.partial(jax.jit, static_argnames=("graphdef", "method", "new_size"))
 def run(
-    model: Llama,
+    graphdef,
+    weights,
     block: Block,
     table: jax.Array,
     max_new_tokens: jax.Array,
@@ -90,10 +76,11 @@ def run(
     new_size: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Tokens [R, N], log-probabilities [R, N], lengths [R] and states [R] of a block."""
+    model = nnx.merge(graphdef, weights)
     first, *larger = _rooms(new_size)
     kernel = model.output_kernel()
-    if jax.default_backend() == "cpu":  # else it would be transposed at every token
-        kernel = jax.lax.optimization_barrier(kernel)
+    if model.lm_head is None and jax.default_backend() == "cpu":
+        kernel = jax.lax.optimization_barrier(kernel)  # or it is transposed again at each token
     hidden, cache = _prefill(model, block.tokens, block.segments, first)
     if block.prompt_of is not None:
         hidden, cache = hidden[block.prompt_of], _rows(cache, block.prompt_of)
@@ -102,7 +89,7 @@ def run(
 
     def draw(loop: _Loop, hidden: jax.Array) -> _Loop:
         tokens, logprobs = sampling.draw(
-            model.logits(hidden, kernel),
+            wide_product(hidden, kernel),
             uniforms[:, loop.drawn],
             temperature,
             top_p,

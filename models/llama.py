@@ -203,17 +203,12 @@ class Llama(nnx.Module):
         )
         return self.norm(x), cache
 
-    def logits(self, hidden: jax.Array, kernel: jax.Array | None = None) -> jax.Array:
-        """float32 [..., V] from hidden states [..., D]. Pick the places first: V is large.
-
-        Args:
-          hidden: of the decoder.
-          kernel: the `output_kernel`, from who has it at hand.
-        """
-        return wide_product(hidden, self.output_kernel() if kernel is None else kernel)
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """float32 [..., V] from hidden states [..., D]. Pick the places first: V is large."""
+        return wide_product(hidden, self.output_kernel())
 
     def output_kernel(self) -> jax.Array:
-        """[D, V], of hidden states to logits."""
+        """[D, V], from hidden states to logits: the transposed embedding where they are tied."""
         if self.lm_head is None:
             return self.embed_tokens.embedding[...].T
         return self.lm_head.kernel[...]

@@ -97,11 +97,12 @@ def draw(
 
 
 def _first_largest(logits: jax.Array) -> jax.Array:
-    """[R] as argmax, by two plain reductions: XLA:CPU does not vectorise argmax's own."""
+    """int32 [R], as argmax of logits [R, V] by two plain reductions: less than half of its time on
+    CPUs. The last place where a logit is NaN."""
     last = logits.shape[-1] - 1
     places = jnp.arange(logits.shape[-1], dtype=jnp.int32)
     is_largest = logits == jnp.max(logits, axis=-1, keepdims=True)
-    return jnp.min(jnp.where(is_largest, places, last), axis=-1)  # the last one if there is NaN
+    return jnp.min(jnp.where(is_largest, places, last), axis=-1)
 
 
 def _invert(probabilities: jax.Array, uniform: jax.Array) -> jax.Array:

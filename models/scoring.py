@@ -59,12 +59,12 @@ class Scorer:
         self._batch_tokens = batch_tokens
         axes = () if self._mesh is None else sharding.BATCH
         self._devices = math.prod(self._mesh.shape[axis] for axis in axes)
-        graphdef, weights = nnx.split(model)
+        graphdef, self._weights = nnx.split(model)
         if self._mesh is not None:
-            weights = jax.device_put(weights, sharding.shardings(weights, self._mesh))
-        # As leaves: to find them among a model's parts anew takes longer than a small batch.
-        self._weights, structure = jax.tree.flatten(weights)
-        self._run = _compiled(graphdef, structure)
+            self._weights = jax.device_put(
+                self._weights, sharding.shardings(self._weights, self._mesh)
+            )
+        self._run = _compiled(graphdef)
 
     def __call__(self, documents: Sequence[Document]) -> list[np.ndarray]:
         """float32 [R, num_outputs] for each document, in order.
@@ -128,10 +128,8 @@ class Scorer:
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(graphdef: nnx.GraphDef, structure: jax.tree_util.PyTreeDef):
-    return jax.jit(
-        lambda leaves, *batch: nnx.merge(graphdef, jax.tree.unflatten(structure, leaves))(*batch)
-    )
+def _compiled(graphdef: nnx.GraphDef):
+    return jax.jit(lambda weights, *batch: nnx.merge(graphdef, weights)(*batch))
 
 
 def row_lengths_up_to(longest: int) -> list[int]:
