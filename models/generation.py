@@ -29,8 +29,8 @@ from models.sharding import BATCH, batch_sharding
 from models.stopping import Finish, StopTable, finish
 
 _STEP = 16  # between the first buckets of lengths
-# Between buckets of rows. With 4 in place of 8, CPUs answer two to four prompts in a third to a half
-# less time, but compile three programs in place of two for each length, seconds each.
+# Between buckets of rows. With 4 in place of 8, CPUs answer two to four prompts in about 0.6 of the
+# time, but compile three programs in place of two for each length, seconds each.
 _ROWS_STEP = 8
 _ACCELERATOR_ROWS = 256
 _CPU_ROWS, _CPU_SLOTS = (8, 32), 256  # at least and at most; tokens of a row they are counted for
