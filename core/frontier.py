@@ -186,7 +186,7 @@ class _Search:
         fresh = [
             _Vertex(float(u), float(s), policy, float(r), float(r))
             for r, u, s, policy in zip(
-                costs, reached.usage[:, 0], reached.success, reached.policy.T, strict=False
+                costs, reached.usage[:, 0], reached.success, reached.policy, strict=False
             )
         ]
         bound = block.bound[: len(costs)]

@@ -149,7 +149,7 @@ class _Master:
             self.upper_bound, self.best_cost = float(dual[best]), costs[best]
             improved = True
         for j in range(len(costs)):
-            policy = reached.policy[:, j]
+            policy = reached.policy[j]
             key = np.concatenate([[reached.success[j]], reached.usage[j]]).round(12).tobytes()
             if key not in self._tried:
                 self._tried.add(key)

@@ -195,19 +195,14 @@ def first_action(mask: jax.Array) -> jax.Array:
     return jax.lax.population_count(lowest - 1).astype(jnp.int8)
 
 
-@functools.partial(jax.jit, donate_argnames=("memory", "negative_total"), keep_unused=True)
+@functools.partial(jax.jit, donate_argnames=("value", "negative_total"))
 def split_usage(
-    memory: jax.Array,
     value: jax.Array,
     negative_total: jax.Array,
     usage: tuple[jax.Array, ...],
     prices: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """S = V + r.M, and the usage of all K helps, given that of all but the last; [N, R] each.
-
-    S takes the place of `memory` [N, R].
-    """
-    del memory
+    """S = V + r.M, and the usage of all K helps, given that of all but the last; [N, R] each."""
     usage = (*usage, -negative_total - sum(usage))
     return value + sum(r * m for r, m in zip(prices, usage, strict=True)), usage
 
@@ -216,6 +211,12 @@ def split_usage(
 def only_action(policy: jax.Array, offered: jax.Array) -> jax.Array:
     """[N, R] bit masks, of the type of `offered`, that allow what the policy does."""
     return jnp.ones((), offered.dtype) << policy.astype(offered.dtype)
+
+
+@jax.jit
+def rows(arrays: tuple[jax.Array, ...], nodes: jax.Array) -> tuple[jax.Array, ...]:
+    """[G, R] of each array [N, R], the values of G nodes."""
+    return tuple(x.at[nodes].get(mode="promise_in_bounds") for x in arrays)
 
 
 @jax.jit

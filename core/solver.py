@@ -58,6 +58,10 @@ class Problem:
         """Of the sweeps."""
         return self.backups.classes[0].weight.dtype
 
+    def lifted(self, policy: np.ndarray) -> np.ndarray:
+        """[S, R] for the table as given, from [S, R] for the one that is swept."""
+        return policy if self.free_cycles is None else self.free_cycles.lift_policy(policy)
+
 
 def precision(dtype: Any) -> tuple[Any, contextlib.AbstractContextManager]:
     """The dtype to sweep in, and a context in which JAX offers it.
@@ -114,8 +118,7 @@ class Block:
 
     Attributes:
       costs: [R, K].
-      value: [N, R] V.
-      success: [N, R] S.
+      success: [N, R] S; V is S - r.M.
       usage: K arrays [N, R].
       policy: [N, R] int8.
       bound: [R] how far V, and the true value of the policy, may be from V*.
@@ -123,7 +126,6 @@ class Block:
     """
 
     costs: np.ndarray
-    value: jax.Array
     success: jax.Array
     usage: tuple[jax.Array, ...]
     policy: jax.Array
@@ -180,7 +182,7 @@ def solve(
     slack = 1.0 if usage_tolerance is None else usage_tolerance / tolerance
     iterations = np.zeros(len(costs), np.int32)
 
-    memory = [] if spent is None else [spent.value, spent.success, *spent.usage]
+    memory = [] if spent is None else [spent.success, *spent.usage]
 
     def room():
         if memory:
@@ -235,10 +237,10 @@ def solve(
         one_call = np.zeros(prices.shape, dtype)
         one_call[k] = -1.0
         usage.append(follow(no_gain, one_call))
-    success, usage = rules.split_usage(room(), value, negative, tuple(usage), prices)
+    success, usage = rules.split_usage(value, negative, tuple(usage), prices)
     if costs.max() > _EXACT_COST:  # S = V + r.M would lose the digits that r.M has more than S
         success = follow(gain, np.zeros(prices.shape, dtype))
-    return Block(costs, value, success, usage, policy, bound, iterations)
+    return Block(costs, success, usage, policy, bound, iterations)
 
 
 def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> np.ndarray:
@@ -250,14 +252,14 @@ def _bound_at_no_cost(problem: Problem, value: np.ndarray, tolerance: float) -> 
     merged, head = cycles.merge_end_components(problem.table)
     whole = prepare(merged, 1.0, problem.dtype)
     block = solve(whole, np.zeros((1, problem.table.num_helps)), tolerance=tolerance / 2)
-    best = np.asarray(block.value)[whole.position[head]]  # [S, 1]
+    best = np.asarray(block.success)[whole.position[head]]  # [S, 1]
     return np.abs(value[problem.position] - best).max(axis=0) + block.bound[0]
 
 
 class AtStart(NamedTuple):
     """A block's policies, and what they reach over the start distribution."""
 
-    policy: np.ndarray  # [S, R] int8
+    policy: np.ndarray  # [R, S] int8
     success: np.ndarray  # [R]
     usage: np.ndarray  # [R, K]
 
@@ -266,15 +268,14 @@ def at_start(problem: Problem, block: Block) -> AtStart:
     """Expected success and usage of each of a block's policies; reads only the start states."""
     table = problem.table
     nodes = problem.position[table.start]
-    usage = np.stack([np.asarray(m[nodes]) for m in block.usage], axis=-1)  # [G, R, K]
+    success, *usage = map(np.asarray, rules.rows((block.success, *block.usage), nodes))
     return AtStart(
-        policies(problem, block),
-        table.start_weight @ np.asarray(block.success[nodes]),
-        np.tensordot(table.start_weight, usage, 1),
+        np.ascontiguousarray(policies(problem, block).T),
+        table.start_weight @ success,
+        np.tensordot(table.start_weight, np.stack(usage, axis=-1), 1),
     )
 
 
 def policies(problem: Problem, block: Block) -> np.ndarray:
     """[S, R] int8, the policies of a block in the order of the states."""
-    policy = np.asarray(block.policy)[problem.own_position]
-    return policy if problem.free_cycles is None else problem.free_cycles.lift_policy(policy)
+    return problem.lifted(np.asarray(block.policy)[problem.own_position])

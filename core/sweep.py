@@ -14,6 +14,7 @@ from core.tangents import Known
 
 _CHUNK_ELEMENTS = 2**21  # of arrays swept at once: 16 MB of float64, what a cache may hold
 _MIN_CHUNK, _MAX_CHUNK = 16, 1024  # fewer costs than that waste each row that is gathered
+_ROWS = 1024  # of a solution that are written at a time
 
 
 @jax.tree_util.register_dataclass
@@ -143,16 +144,6 @@ def check_costs(costs: Any, num_helps: int) -> np.ndarray:
     return array
 
 
-def _to_states(problem: solver.Problem, block: solver.Block) -> dict[str, np.ndarray]:
-    """policy [S, R], success [S, R] and usage [S, R, K] of a block, in the order of the states."""
-    table = problem.table
-    usage = [np.take(np.asarray(m), problem.position, axis=0) for m in block.usage]
-    success = np.take(np.asarray(block.success), problem.position, axis=0)
-    success[table.terminal == 1] = 1.0
-    usage = usage[0][..., None] if len(usage) == 1 else np.stack(usage, axis=-1)
-    return dict(policy=solver.policies(problem, block), success=success, usage=usage)
-
-
 def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solution:
     """Chunk by chunk: costs spread over all come first, and what lies between begins at theirs."""
     table, num_costs = problem.table, len(costs)
@@ -161,7 +152,11 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
         fitting = 2 ** int(np.log2(max(1, _CHUNK_ELEMENTS // problem.elements_a_cost)))
         chunk = min(max(fitting, _MIN_CHUNK), _MAX_CHUNK)
     size = min(chunk, -(-num_costs // share)) * share
-    parts, known, block = [], None, None
+    policy = np.empty((table.num_states, num_costs), np.int8)
+    success = np.empty(policy.shape, problem.dtype)
+    usage = np.empty((*policy.shape, table.num_helps), problem.dtype)
+    bound, iterations = np.empty(num_costs), np.empty(num_costs, np.int32)
+    known, block = None, None
     chunks = _chunks(costs, size)
     for columns in chunks:
         padded = np.resize(columns, size)
@@ -177,16 +172,20 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
         if len(chunks) > 1:
             solved = Known.of(problem, block, range(columns.size))
             known = solved if known is None else known.and_others(solved)
-        part = _to_states(problem, block)
-        part.update(bound=block.bound[None], iterations=block.iterations[None])
-        parts.append({name: array[:, : columns.size] for name, array in part.items()})
-    states = _side_by_side(parts, np.concatenate(chunks))
-    [bound], [iterations] = states.pop("bound"), states.pop("iterations")
+        bound[columns] = block.bound[: columns.size]
+        iterations[columns] = block.iterations[: columns.size]
+        _put(policy, columns, block.policy, problem.own_position)
+        _put(success, columns, block.success, problem.position)
+        for k, calls in enumerate(block.usage):
+            _put(usage[..., k], columns, calls, problem.position)
+    success[table.terminal == 1] = 1.0
     return Solution(
         costs=costs,
-        **states,
-        expected_success=table.start_weight @ states["success"][table.start],
-        expected_usage=np.tensordot(table.start_weight, states["usage"][table.start], 1),
+        policy=problem.lifted(policy),
+        success=success,
+        usage=usage,
+        expected_success=table.start_weight @ success[table.start],
+        expected_usage=np.tensordot(table.start_weight, usage[table.start], 1),
         bound=bound,
         converged=bound <= tolerance,
         iterations=iterations,
@@ -194,15 +193,12 @@ def _exact(problem, costs, *, tolerance, max_iterations, chunk, devices) -> Solu
     )
 
 
-def _side_by_side(parts: list[dict[str, np.ndarray]], columns: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays [S, R, ...] whose columns are those of the parts, put where `columns` [R] says."""
-    if len(parts) == 1:
-        return parts[0]
-    place = np.argsort(columns)
-    return {
-        name: np.concatenate([part[name] for part in parts], axis=1).take(place, axis=1)
-        for name in parts[0]
-    }
+def _put(whole: np.ndarray, columns: np.ndarray, part: jax.Array, position: np.ndarray) -> None:
+    """whole[:, columns] = part[position], a few rows at a time for them to stay in the cache."""
+    part = np.asarray(part)
+    for first in range(0, position.size, _ROWS):
+        rows = slice(first, first + _ROWS)
+        whole[rows, columns] = part[position[rows], : columns.size]
 
 
 def _chunks(costs: np.ndarray, size: int) -> list[np.ndarray]:
