@@ -9,24 +9,30 @@ over the last m iterations, by the normal equations (type II: Walker and Ni 2011
 iteration Geist and Scherrer 2018). Because of the maximum in it G is only piecewise linear: a cost
 whose residual has grown forgets its past and takes the plain step, and one that has done so
 _STRIKES times goes on without.
+
+Long residuals are remembered folded: rows in groups, each group summed with random signs, which
+keeps inner products on average (a count sketch; for least squares Clarkson and Woodruff 2013).
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _WORSE = 2.0  # growth of the residual, over the least since it last grew, that counts as a strike
 _STRIKES = 4
 _RIDGE = 2 / 3  # power of the unit rounding that is added to the diagonal of the normal equations:
 # far above what rounding does to them, lest it steer the step where residuals are all but parallel
+_FOLDED, _FOLDS = 512, 8  # rows of a folded residual at least, and rows that make one at most
 
 
 class History(NamedTuple):
     """The last m iterations of F values for R costs, in a ring."""
 
     image: jax.Array  # [m, F, R] y
-    residual: jax.Array  # [m, F, R] f
+    residual: jax.Array  # [m, G, R] f, folded
+    sign: jax.Array  # [folds, G] of the rows that are folded
     gram: jax.Array  # [m, m, R] inner products of residuals
     slot: jax.Array  # [] int32, to be written next
     usable: jax.Array  # [R] int32, how many of the newest slots count
@@ -43,10 +49,14 @@ def begin(start: jax.Array, size: int, allowed: jax.Array) -> History:
       size: m.
       allowed: [] bool; False leaves every step plain.
     """
-    num_costs, dtype = start.shape[1], start.dtype
+    (length, num_costs), dtype = start.shape, start.dtype
+    folds = int(np.clip(length // _FOLDED, 1, _FOLDS))
+    folded = -(-length // folds)
+    sign = jax.random.rademacher(jax.random.key(0), (folds, folded), dtype)
     return History(
         image=jnp.zeros((size, *start.shape), dtype),
-        residual=jnp.zeros((size, *start.shape), dtype),
+        residual=jnp.zeros((size, folded, num_costs), dtype),
+        sign=sign,
         gram=jnp.zeros((size, size, num_costs), dtype),
         slot=jnp.int32(0),
         usable=jnp.zeros(num_costs, jnp.int32),
@@ -65,10 +75,10 @@ def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[Hist
       after: [F, R] y = G(x).
     """
     slot, size = history.slot, len(history.image)
-    newest = after - before
+    newest = _fold(history.sign, before, after)
     residual = _put(history.residual, newest, slot)
     image = _put(history.image, after, slot)
-    change = jnp.abs(newest).max(axis=0)
+    change = jnp.abs(after - before).max(axis=0)
     struck = change > _WORSE * history.least
     strikes = history.strikes + struck
     usable = jnp.where(struck | (strikes >= _STRIKES), 1, jnp.minimum(history.usable + 1, size))
@@ -80,6 +90,7 @@ def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[Hist
     history = History(
         image=image,
         residual=residual,
+        sign=history.sign,
         gram=gram,
         slot=(slot + 1) % size,
         usable=usable,
@@ -88,6 +99,17 @@ def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[Hist
         strikes=strikes,
     )
     return history, onward
+
+
+def _fold(sign: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    """[G, R] the residual, folded; the last two folds overlap where F is no multiple of them."""
+    folded, last = sign.shape[1], len(before) - sign.shape[1]
+    parts = [
+        signs[:, None] * (after[first : first + folded] - before[first : first + folded])
+        for k, signs in enumerate(sign)
+        for first in [min(k * folded, last)]
+    ]
+    return sum(parts)
 
 
 def _put(ring: jax.Array, values: jax.Array, slot: jax.Array) -> jax.Array:

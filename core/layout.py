@@ -40,6 +40,7 @@ TILE = 2, 128  # B at least and at most: small tiles keep the order, large ones 
 TILES = 1024, 96  # roughly: where the order helps, and where it does not
 MUCH = 1 / 4  # of the probability: if more goes against the order, it does not help
 TILES_IN_WINDOW = 32  # fewer keep the order better, which saves sweeps, and cost padding
+MOST = 1 / 2  # of the nodes: where more are feedback nodes, all are taken for it
 SMALL = 512  # nodes; tables up to this size share compiled programs rather than save padding
 
 
@@ -79,8 +80,8 @@ class Layout:
       tile_size: B.
       position: [S] int32, the node of each state.
       feedback: [F] int32, ascending, F >= 1: the nodes that some node of the same tile or of one
-        before it refers to. A sweep reads no other node before it has written it, so the values of
-        these alone decide what it comes to.
+        before it refers to, or all nodes. A sweep reads no other node before it has written it, so
+        the values of these alone decide what it comes to.
       first_tile: [windows + 1, C] int32; window w owns tiles first_tile[w] to first_tile[w + 1]
         of each of the C classes. Windows, then classes, then tiles: the order of a sweep.
       classes: the C tile classes.
@@ -170,8 +171,10 @@ def pack(
     entry_position = position[nodes.node]
     entry_target = position[nodes.successor]
     feedback = np.unique(entry_target[entry_target // tile_size >= entry_position // tile_size])
-    if is_small or feedback.size == 0:
-        feedback = np.arange(owner.size if is_small else 1)
+    if is_small or feedback.size > MOST * owner.size:
+        feedback = np.arange(owner.size)
+    elif feedback.size == 0:
+        feedback = np.arange(1)
     entry_class = node_class[nodes.node]
     tile_in_class = np.empty(class_of_tile.size, np.int64)
     classes = []

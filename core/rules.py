@@ -127,7 +127,7 @@ def settle(
                 lambda _, x: bellman.sweep(backups, update, x),
                 values,
             )
-            return values, before, join(values.at[backups.feedback].get(mode="promise_in_bounds"))
+            return values, before, join(_feedback(backups, values))
 
         values, before, after = jax.lax.fori_loop(0, 2, part, (values, onward, onward))
         history, onward = acceleration.advance(history, before, after)
@@ -154,8 +154,17 @@ def settle(
     return Reached(values, history.change, jnp.where(iterations > 0, iterations, sweeps))
 
 
+def _feedback(backups: Backups, values: jax.Array) -> jax.Array:
+    """[F, R] the values of the feedback nodes, of [N, R]."""
+    if len(backups.feedback) == len(values):
+        return values
+    return values.at[backups.feedback].get(mode="promise_in_bounds")
+
+
 def _put(backups: Backups, values: jax.Array, feedback: jax.Array) -> jax.Array:
     """`values` [N, R] with those of the feedback nodes replaced by `feedback` [F, R]."""
+    if len(feedback) == len(values):
+        return feedback
     return values.at[backups.feedback].set(
         feedback, mode="promise_in_bounds", unique_indices=True, indices_are_sorted=True
     )

@@ -91,3 +91,33 @@ def test_a_fixed_point_stays():
     history, _ = advance(acceleration.begin(x, 3, True), x, x + 1)
     history, _ = advance(history, x, x)
     np.testing.assert_array_equal(history.change, 0.0)
+
+
+@pytest.mark.parametrize("length", [700, 4096, 5003])
+def test_folded_residuals_have_the_inner_products_of_those_they_stand_for(length):
+    rng = np.random.default_rng(0)
+    history = acceleration.begin(jnp.zeros((length, 3)), 2, True)
+    before, after = rng.normal(size=(2, length, 3))
+    after[:, 1] = after[:, 0] + rng.normal(size=length)
+    before[:, 2] = after[:, 2]
+    after[length // 3, 2] += 7.0  # all of it in one row
+    folded = np.asarray(acceleration._fold(history.sign, jnp.asarray(before), jnp.asarray(after)))
+    assert len(folded) <= max(length, 1024) and (length < 1024) == (len(folded) == length)
+    gram, full = folded.T @ folded, (after - before).T @ (after - before)
+    np.testing.assert_allclose(gram[:2, :2], full[:2, :2], rtol=0.3)
+    np.testing.assert_allclose(gram[2, 2], 49.0, rtol=1e-12)
+
+
+def test_a_long_iteration_is_as_short_as_a_short_one():
+    modes = [0.99, 0.97, -0.9]
+
+    def step(x):
+        return jnp.asarray(rate)[:, None] * x + 1.0
+
+    counts = []
+    for length in (600, 6000):
+        rate = np.resize([*modes, 0.0, 0.0], length)
+        sizes, x, _ = iterate(step, np.zeros((length, 1)), size=4, count=12)
+        np.testing.assert_allclose(x[:, 0], 1 / (1 - rate), atol=1e-6)
+        counts.append((sizes > 1e-6).sum())
+    assert counts[1] <= counts[0] + 1, counts
