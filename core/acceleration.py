@@ -52,11 +52,10 @@ def begin(start: jax.Array, size: int, allowed: jax.Array) -> History:
     (length, num_costs), dtype = start.shape, start.dtype
     folds = int(np.clip(length // _FOLDED, 1, _FOLDS))
     folded = -(-length // folds)
-    sign = jax.random.rademacher(jax.random.key(0), (folds, folded), dtype)
     return History(
         image=jnp.zeros((size, *start.shape), dtype),
         residual=jnp.zeros((size, folded, num_costs), dtype),
-        sign=sign,
+        sign=_signs(folds * folded, dtype).reshape(folds, folded),
         gram=jnp.zeros((size, size, num_costs), dtype),
         slot=jnp.int32(0),
         usable=jnp.zeros(num_costs, jnp.int32),
@@ -101,9 +100,20 @@ def advance(history: History, before: jax.Array, after: jax.Array) -> tuple[Hist
     return history, onward
 
 
+def _signs(number: int, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """Numbers 1 and -1 as if at random: a bit of a hash of their places (MurmurHash3's last step);
+    JAX's own generator takes long to compile."""
+    x = jnp.arange(number, dtype=jnp.uint32)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return 1 - 2 * ((x >> 16) & 1).astype(dtype)
+
+
 def _fold(sign: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
     """[G, R] the residual, folded; the last two folds overlap where F is no multiple of them."""
     folded, last = sign.shape[1], len(before) - sign.shape[1]
+    if last == 0:
+        return after - before
     parts = [
         signs[:, None] * (after[first : first + folded] - before[first : first + folded])
         for k, signs in enumerate(sign)
