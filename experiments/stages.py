@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, TextIO
 
 from experiments.bench.runner import replace_text
 from experiments.main_job import files
-from experiments.main_job.child import Child, cores
+from experiments.main_job.child import Child, Nursery, cores
 from experiments.main_job.line import Line
 
 _VERSION = 1  # of the records
@@ -193,7 +193,8 @@ class _Run:
     ):
         self._stages = {stage.name: stage for stage in stages}
         self._wanted, self._out, self._lock, self._line = wanted, out, lock, line
-        self._free, self._env = free, env  # the cores of each stage that may be started now
+        self._free, self._env = free, env  # the cores of each nursery that may be started
+        self._waiting: list[Nursery] = []  # for a stage
         self._running: dict[str, Child] = {}
         self._records: dict[str, Record] = {}
 
@@ -213,7 +214,7 @@ class _Run:
                         self._line.passed_over(name)
                         order.done(name)
                 ready.sort(key=after.__getitem__)
-                while ready and self._free:
+                while ready and (self._waiting or self._free):
                     self._start(self._stages[ready.pop()])
                 for name in [name for name, child in self._running.items() if child.ended()]:
                     self._records[name] = record = self._finish(name)
@@ -260,12 +261,13 @@ class _Run:
         running = {"version": _VERSION, "hash": self._wanted[stage.name], "finished": False}
         replace_text(self._record(stage), json.dumps(running) + "\n")
         log = self._out / "logs" / f"{stage.name}.log"
-        # The lock is the child's too: while it lives, nobody else works in the folder.
-        self._running[stage.name] = Child(arguments, log, self._free.pop(), self._lock, self._env)
+        if not self._waiting:  # the lock is theirs too: while one lives, nobody else works there
+            self._waiting.append(Nursery(self._free.pop(), self._lock, self._env))
+        self._running[stage.name] = Child(arguments, log, self._waiting.pop())
 
     def _finish(self, name: str) -> Record:
         stage, child = self._stages[name], self._running.pop(name)
-        self._free.append(child.cores)
+        self._waiting.append(child.nursery)
         if child.code != 0:
             how = f"by signal {-child.code}" if child.code < 0 else f"with exit status {child.code}"
             raise StageError(
@@ -294,14 +296,17 @@ class _Run:
     def _stop(self) -> None:
         """Ends what still runs."""
         for child in self._running.values():
-            child.process.terminate()
+            child.signal(signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
         for child in self._running.values():
             while not child.ended():
                 if time.monotonic() > deadline:
-                    child.process.kill()
+                    child.signal(signal.SIGKILL)
                 time.sleep(_POLL)
+            self._waiting.append(child.nursery)
         self._running.clear()
+        for nursery in self._waiting:
+            nursery.close()
 
     def _record(self, stage: Stage) -> pathlib.Path:
         return self._out / ".stages" / f"{stage.name}.json"

@@ -1,15 +1,85 @@
 """A stage as a process: what it prints, how long it takes, how much memory, and that it ends."""
 
+import contextlib
+import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from experiments.main_job import leash
+from experiments.main_job import nursery
 
 _TAIL = 1 << 16  # bytes of a log in which its last line is looked for
+
+
+class Nursery:
+    """Where stages are forked, one at a time: see `experiments.main_job.nursery`.
+
+    Attributes:
+      cores: those that its stages stay on; all if empty.
+    """
+
+    def __init__(self, cores: Sequence[int], lock: int, env: Mapping[str, str]):
+        """Starts it.
+
+        Args:
+          cores: see above.
+          lock: a descriptor that it and its stages keep open while they live.
+          env: their environment.
+        """
+        self.cores = cores
+        self._here, there = socket.socketpair()
+        self._heard = b""
+        stay = ",".join(map(str, cores))
+        with there:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    nursery.__name__,
+                    str(os.getpid()),
+                    stay,
+                    str(there.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[lock, there.fileno()],
+                env={**env, "PYTHONUNBUFFERED": "1"},
+            )
+        self._here.setblocking(False)
+
+    def ask(self, arguments: Sequence[str], log: pathlib.Path) -> None:
+        """Has a stage forked."""
+        request = {"arguments": arguments, "log": os.path.abspath(log)}
+        self._here.setblocking(True)
+        self._here.sendall((json.dumps(request) + "\n").encode())
+        self._here.setblocking(False)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """What has come since; if it has ended, the last one says how."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while part := self._here.recv(1 << 16):
+                self._heard += part
+        *lines, self._heard = self._heard.split(b"\n")
+        found += [json.loads(line) for line in lines]
+        if self._process.poll() is not None:
+            found.append({"code": self._process.returncode or 1})
+        return found
+
+    def signal(self, number: int, pid: int | None) -> None:
+        """Sends a signal to a stage, or to the nursery while that has none."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid if pid is None else pid, number)
+
+    def close(self) -> None:
+        """Ends it; no stage may be left in it."""
+        self._here.close()
+        self._process.wait()
 
 
 class Child:
@@ -17,44 +87,26 @@ class Child:
 
     Attributes:
       log: the file that its output is appended to.
-      cores: those that it stays on; all if empty.
-      code: its exit status, or the negative number of a signal, once it has ended.
+      nursery: that it was forked in.
+      code: its exit status, or the negative number of a signal; None while it runs.
       peak_memory_mb: in MiB, of the largest process of it, once it has ended.
       cpu_seconds: of a processor that it took, once it has ended.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        log: pathlib.Path,
-        cores: Sequence[int],
-        lock: int,
-        env: Mapping[str, str],
-    ):
+    def __init__(self, arguments: Sequence[str], log: pathlib.Path, nursery: Nursery):
         """Starts it.
 
         Args:
           arguments: for the Python interpreter.
-          log, cores: see above.
-          lock: a descriptor that it keeps open while it lives.
-          env: its environment.
+          log, nursery: see above.
         """
-        self.log, self.cores = log, cores
-        self.code, self.peak_memory_mb, self.cpu_seconds = 0, 0.0, 0.0
-        stay = ",".join(map(str, cores))
-        held = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), stay]
+        self.log, self.nursery = log, nursery
+        self.code, self.peak_memory_mb, self.cpu_seconds = None, 0.0, 0.0
+        self._pid: int | None = None
         with log.open("ab") as file:
             file.write(f"$ python {' '.join(arguments)}\n".encode())
-            file.flush()
-            self._began = time.monotonic()
-            self.process = subprocess.Popen(
-                [*held, sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                pass_fds=[lock],
-                env={**env, "PYTHONUNBUFFERED": "1"},
-            )
+        self._began = time.monotonic()
+        nursery.ask(arguments, log)
 
     @property
     def seconds(self) -> float:
@@ -63,16 +115,19 @@ class Child:
 
     def ended(self) -> bool:
         """Whether it has; then `code` and what it used are set."""
-        if self.process.returncode is not None:
-            return True
-        pid, status, used = os.wait4(self.process.pid, os.WNOHANG)
-        if not pid:
-            return False
-        self.code = self.process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss: bytes, or KiB
-        self.peak_memory_mb = used.ru_maxrss / unit
-        self.cpu_seconds = used.ru_utime + used.ru_stime
-        return True
+        for told in self.nursery.answers() if self.code is None else []:
+            self._pid = told.get("pid", self._pid)
+            if self.code is None and "code" in told:
+                self.code = told["code"]
+                self.peak_memory_mb = told.get("max_rss", 0) / unit
+                self.cpu_seconds = told.get("cpu_seconds", 0.0)
+        return self.code is not None
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal, if it is still there."""
+        if not self.ended():
+            self.nursery.signal(number, self._pid)
 
     def last_line(self) -> str:
         """The last thing it printed in this run."""

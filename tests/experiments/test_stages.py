@@ -280,6 +280,38 @@ def test_stages_end_with_a_runner_that_is_killed_and_the_same_command_goes_on(tm
     assert (tmp_path / "b").exists()
 
 
+def forked(name, *end, needs=()):
+    arguments = ("-m", "tests.experiments.forked_stage", "{out}", name, *end)
+    return Stage(name, arguments, (name,), needs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_programs_are_forked_where_what_they_need_is_there_already(tmp_path):
+    records = run(tmp_path, forked("a"), forked("b", needs=("a",)), jobs=1)
+    a, b = (json.loads((tmp_path / name).read_text()) for name in "ab")
+    assert a["flax"] and b["flax"]
+    assert a["pid"] != b["pid"] and a["parent"] == b["parent"] != os.getpid()
+    assert not alive(a["parent"])
+    assert all(record.peak_memory_mb > 50 for record in records.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+@pytest.mark.parametrize(
+    "end, message",
+    [
+        ("9", "stage a ended by signal 9"),
+        ("parent", "stage a ended by signal 9"),
+        ("no good", "stage a ended with exit status 1: no good "),
+    ],
+)
+def test_how_a_forked_program_ends_is_told_and_the_same_command_goes_on(tmp_path, end, message):
+    with pytest.raises(StageError, match=message):
+        run(tmp_path, forked("a", end))
+    a = json.loads((tmp_path / "a").read_text())
+    until(lambda: not alive(a["pid"]) and not alive(a["parent"]))
+    run(tmp_path, forked("a"))
+
+
 def test_a_folder_has_one_runner(tmp_path):
     with stages._locked(tmp_path / "lock"), pytest.raises(BlockingIOError, match="expected none"):
         with stages._locked(tmp_path / "lock"):
