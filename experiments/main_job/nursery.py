@@ -7,6 +7,7 @@ is answered by its process, {"pid": N}, and once that has ended by what became o
 "max_rss": N, "cpu_seconds": X}. One at a time; PARENT and CORES are as in `leash`.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -52,7 +53,8 @@ def _serve(there: socket.socket) -> list[str] | None:
         os.close(log)
         if _is_forked(request["arguments"]):
             for name in _NEEDED:
-                importlib.import_module(name)
+                with contextlib.suppress(ImportError):  # the stage that needs it says so
+                    importlib.import_module(name)
             gc.freeze()  # what is here is not looked through, and so not copied, by each stage
         own = os.getpid()
         pid = os.fork()
