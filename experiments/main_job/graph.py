@@ -396,7 +396,7 @@ class _Pair:
             needs=tuple(needs),
             inputs=self._players.folders,
             limits=self._players.limits,
-            seconds=(3.0 if self._searches else 1.2) * number,
+            seconds=(3.0 if self._intervention == "both" else 1.2) * number,
         )
 
     def _examine(self) -> Stage:
@@ -414,7 +414,7 @@ class _Pair:
             *self._who(),
         )
         needs = (f"evaluate-test-{self._key}", f"{PRM_STATE}-{self._key}")
-        how = dict(needs=needs, limits=self._players.limits, seconds=50)
+        how = dict(needs=needs, limits=self._players.limits, seconds=0.2 * self._test_tasks())
         return _stage(f"examine-{self._key}", "examine", flags, (out,), **how)
 
     def _stored(self) -> str:
