@@ -261,9 +261,14 @@ class _Run:
         running = {"version": _VERSION, "hash": self._wanted[stage.name], "finished": False}
         replace_text(self._record(stage), json.dumps(running) + "\n")
         log = self._out / "logs" / f"{stage.name}.log"
-        if not self._waiting:  # the lock is theirs too: while one lives, nobody else works there
-            self._waiting.append(Nursery(self._free.pop(), self._lock, self._env))
-        self._running[stage.name] = Child(arguments, log, self._waiting.pop())
+        nursery = self._waiting.pop() if self._waiting else None
+        if nursery is not None and not nursery.alive():
+            nursery.close()
+            self._free.append(nursery.cores)
+            nursery = None
+        if nursery is None:  # the lock is its too: while it lives, nobody else works in the folder
+            nursery = Nursery(self._free.pop(), self._lock, self._env)
+        self._running[stage.name] = Child(arguments, log, nursery)
 
     def _finish(self, name: str) -> Record:
         stage, child = self._stages[name], self._running.pop(name)

@@ -55,9 +55,14 @@ class Nursery:
     def ask(self, arguments: Sequence[str], log: pathlib.Path) -> None:
         """Has a stage forked."""
         request = {"arguments": arguments, "log": os.path.abspath(log)}
-        self._here.setblocking(True)
-        self._here.sendall((json.dumps(request) + "\n").encode())
+        with contextlib.suppress(ConnectionError):  # it has ended, which `answers` says
+            self._here.setblocking(True)
+            self._here.sendall((json.dumps(request) + "\n").encode())
         self._here.setblocking(False)
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def answers(self) -> list[dict[str, Any]]:
         """What has come since; if it has ended, the last one says how."""
@@ -67,7 +72,7 @@ class Nursery:
                 self._heard += part
         *lines, self._heard = self._heard.split(b"\n")
         found += [json.loads(line) for line in lines]
-        if self._process.poll() is not None:
+        if not self.alive():
             found.append({"code": self._process.returncode or 1})
         return found
 

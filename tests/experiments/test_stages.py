@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 
 from experiments import stages
 from experiments.stages import Stage, StageError
+
+PEEK = socket.MSG_PEEK
 
 # Adds its text to what its inputs hold, and a line to a diary.
 MAKE = """
@@ -310,6 +313,34 @@ def test_how_a_forked_program_ends_is_told_and_the_same_command_goes_on(tmp_path
     a = json.loads((tmp_path / "a").read_text())
     until(lambda: not alive(a["pid"]) and not alive(a["parent"]))
     run(tmp_path, forked("a"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_a_nursery_that_was_killed_between_stages_is_replaced(tmp_path, monkeypatch):
+    ask = stages.Nursery.ask
+
+    def killed_afterwards(self, arguments, log):
+        ask(self, arguments, log)
+        if arguments[-1] == "a":
+            until(lambda: (tmp_path / "a").exists() and b"code" in self._here.recv(999, PEEK))
+            self.signal(signal.SIGKILL, None)
+            until(lambda: not self.alive())
+
+    monkeypatch.setattr(stages.Nursery, "ask", killed_afterwards)
+    run(tmp_path, forked("a"), forked("b", needs=("a",)), jobs=1)
+    a, b = (json.loads((tmp_path / name).read_text()) for name in "ab")
+    assert a["parent"] != b["parent"]
+
+
+def test_a_stage_asked_of_a_nursery_that_has_ended_has_ended_like_it(tmp_path):
+    with stages._locked(tmp_path / "lock") as lock:
+        nursery = stages.Nursery([], lock, os.environ)
+        nursery.signal(signal.SIGKILL, None)
+        until(lambda: not nursery.alive())
+        child = stages.Child(["-c", ""], tmp_path / "log", nursery)
+        assert child.ended()
+        assert child.code == -signal.SIGKILL
+        nursery.close()
 
 
 def test_a_folder_has_one_runner(tmp_path):
