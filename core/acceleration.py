@@ -114,12 +114,11 @@ def _fold(sign: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
     folded, last = sign.shape[1], len(before) - sign.shape[1]
     if last == 0:
         return after - before
-    parts = [
-        signs[:, None] * (after[first : first + folded] - before[first : first + folded])
-        for k, signs in enumerate(sign)
-        for first in [min(k * folded, last)]
-    ]
-    return sum(parts)
+    total = 0.0
+    for k, signs in enumerate(sign):
+        part = slice(min(k * folded, last), min(k * folded, last) + folded)
+        total += signs[:, None] * (after[part] - before[part])
+    return total
 
 
 def _put(ring: jax.Array, values: jax.Array, slot: jax.Array) -> jax.Array:

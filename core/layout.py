@@ -40,7 +40,7 @@ TILE = 2, 128  # B at least and at most: small tiles keep the order, large ones 
 TILES = 1024, 96  # roughly: where the order helps, and where it does not
 MUCH = 1 / 4  # of the probability: if more goes against the order, it does not help
 TILES_IN_WINDOW = 32  # fewer keep the order better, which saves sweeps, and cost padding
-MOST = 1 / 2  # of the nodes: where more are feedback nodes, all are taken for it
+MOST = 1 / 2  # of the nodes: where more are feedback nodes, all are taken for such
 SMALL = 512  # nodes; tables up to this size share compiled programs rather than save padding
 
 

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, TextIO
 
 from experiments.bench.runner import replace_text
 from experiments.main_job import files
-from experiments.main_job.child import Child, Nursery, cores
+from experiments.main_job.child import Child, ForkServer, cores
 from experiments.main_job.line import Line
 
 _VERSION = 1  # of the records
@@ -193,8 +193,8 @@ class _Run:
     ):
         self._stages = {stage.name: stage for stage in stages}
         self._wanted, self._out, self._lock, self._line = wanted, out, lock, line
-        self._free, self._env = free, env  # the cores of each nursery that may be started
-        self._waiting: list[Nursery] = []  # for a stage
+        self._free, self._env = free, env  # the cores of each fork server that may be started
+        self._waiting: list[ForkServer] = []  # for a stage
         self._running: dict[str, Child] = {}
         self._records: dict[str, Record] = {}
 
@@ -261,18 +261,22 @@ class _Run:
         running = {"version": _VERSION, "hash": self._wanted[stage.name], "finished": False}
         replace_text(self._record(stage), json.dumps(running) + "\n")
         log = self._out / "logs" / f"{stage.name}.log"
-        nursery = self._waiting.pop() if self._waiting else None
-        if nursery is not None and not nursery.alive():
-            nursery.close()
-            self._free.append(nursery.cores)
-            nursery = None
-        if nursery is None:  # the lock is its too: while it lives, nobody else works in the folder
-            nursery = Nursery(self._free.pop(), self._lock, self._env)
-        self._running[stage.name] = Child(arguments, log, nursery)
+        self._running[stage.name] = Child(arguments, log, self._server())
+
+    def _server(self) -> ForkServer:
+        """One that waits, if it is still there; else a new one."""
+        if self._waiting:
+            server = self._waiting.pop()
+            if server.alive():
+                return server
+            server.close()
+            self._free.append(server.cores)
+        # The lock is its too: while it lives, nobody else works in the folder.
+        return ForkServer(self._free.pop(), self._lock, self._env)
 
     def _finish(self, name: str) -> Record:
         stage, child = self._stages[name], self._running.pop(name)
-        self._waiting.append(child.nursery)
+        self._waiting.append(child.server)
         if child.code != 0:
             how = f"by signal {-child.code}" if child.code < 0 else f"with exit status {child.code}"
             raise StageError(
@@ -308,10 +312,10 @@ class _Run:
                 if time.monotonic() > deadline:
                     child.signal(signal.SIGKILL)
                 time.sleep(_POLL)
-            self._waiting.append(child.nursery)
+            self._waiting.append(child.server)
         self._running.clear()
-        for nursery in self._waiting:
-            nursery.close()
+        for server in self._waiting:
+            server.close()
 
     def _record(self, stage: Stage) -> pathlib.Path:
         return self._out / ".stages" / f"{stage.name}.json"

@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.main_job import nursery
+from experiments.main_job import fork_server
 
 _TAIL = 1 << 16  # bytes of a log in which its last line is looked for
 
 
-class Nursery:
-    """Where stages are forked, one at a time: see `experiments.main_job.nursery`.
+class ForkServer:
+    """Where stages are forked, one at a time: see `experiments.main_job.fork_server`.
 
     Attributes:
       cores: those that its stages stay on; all if empty.
@@ -40,7 +40,7 @@ class Nursery:
                 [
                     sys.executable,
                     "-m",
-                    nursery.__name__,
+                    fork_server.__name__,
                     str(os.getpid()),
                     stay,
                     str(there.fileno()),
@@ -77,7 +77,7 @@ class Nursery:
         return found
 
     def signal(self, number: int, pid: int | None) -> None:
-        """Sends a signal to a stage, or to the nursery while that has none."""
+        """Sends a signal to a stage, or to the fork server while that has none."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid if pid is None else pid, number)
 
@@ -92,26 +92,26 @@ class Child:
 
     Attributes:
       log: the file that its output is appended to.
-      nursery: that it was forked in.
+      server: that it was forked in.
       code: its exit status, or the negative number of a signal; None while it runs.
       peak_memory_mb: in MiB, of the largest process of it, once it has ended.
       cpu_seconds: of a processor that it took, once it has ended.
     """
 
-    def __init__(self, arguments: Sequence[str], log: pathlib.Path, nursery: Nursery):
+    def __init__(self, arguments: Sequence[str], log: pathlib.Path, server: ForkServer):
         """Starts it.
 
         Args:
           arguments: for the Python interpreter.
-          log, nursery: see above.
+          log, server: see above.
         """
-        self.log, self.nursery = log, nursery
+        self.log, self.server = log, server
         self.code, self.peak_memory_mb, self.cpu_seconds = None, 0.0, 0.0
         self._pid: int | None = None
         with log.open("ab") as file:
             file.write(f"$ python {' '.join(arguments)}\n".encode())
         self._began = time.monotonic()
-        nursery.ask(arguments, log)
+        server.ask(arguments, log)
 
     @property
     def seconds(self) -> float:
@@ -121,7 +121,7 @@ class Child:
     def ended(self) -> bool:
         """Whether it has; then `code` and what it used are set."""
         unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss: bytes, or KiB
-        for told in self.nursery.answers() if self.code is None else []:
+        for told in self.server.answers() if self.code is None else []:
             self._pid = told.get("pid", self._pid)
             if self.code is None and "code" in told:
                 self.code = told["code"]
@@ -132,7 +132,7 @@ class Child:
     def signal(self, number: int) -> None:
         """Sends it a signal, if it is still there."""
         if not self.ended():
-            self.nursery.signal(number, self._pid)
+            self.server.signal(number, self._pid)
 
     def last_line(self) -> str:
         """The last thing it printed in this run."""

@@ -316,8 +316,8 @@ def test_how_a_forked_program_ends_is_told_and_the_same_command_goes_on(tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
-def test_a_nursery_that_was_killed_between_stages_is_replaced(tmp_path, monkeypatch):
-    ask = stages.Nursery.ask
+def test_a_fork_server_that_was_killed_between_stages_is_replaced(tmp_path, monkeypatch):
+    ask = stages.ForkServer.ask
 
     def killed_afterwards(self, arguments, log):
         ask(self, arguments, log)
@@ -326,21 +326,21 @@ def test_a_nursery_that_was_killed_between_stages_is_replaced(tmp_path, monkeypa
             self.signal(signal.SIGKILL, None)
             until(lambda: not self.alive())
 
-    monkeypatch.setattr(stages.Nursery, "ask", killed_afterwards)
+    monkeypatch.setattr(stages.ForkServer, "ask", killed_afterwards)
     run(tmp_path, forked("a"), forked("b", needs=("a",)), jobs=1)
     a, b = (json.loads((tmp_path / name).read_text()) for name in "ab")
     assert a["parent"] != b["parent"]
 
 
-def test_a_stage_asked_of_a_nursery_that_has_ended_has_ended_like_it(tmp_path):
+def test_a_stage_asked_of_a_fork_server_that_has_ended_has_ended_like_it(tmp_path):
     with stages._locked(tmp_path / "lock") as lock:
-        nursery = stages.Nursery([], lock, os.environ)
-        nursery.signal(signal.SIGKILL, None)
-        until(lambda: not nursery.alive())
-        child = stages.Child(["-c", ""], tmp_path / "log", nursery)
+        server = stages.ForkServer([], lock, os.environ)
+        server.signal(signal.SIGKILL, None)
+        until(lambda: not server.alive())
+        child = stages.Child(["-c", ""], tmp_path / "log", server)
         assert child.ended()
         assert child.code == -signal.SIGKILL
-        nursery.close()
+        server.close()
 
 
 def test_a_folder_has_one_runner(tmp_path):

@@ -1,10 +1,13 @@
 """Forks stages from a process that has imported what most of them need, which takes two seconds.
 
-    python -m experiments.main_job.nursery PARENT CORES SOCKET
+    python -m experiments.main_job.fork_server PARENT CORES SOCKET
 
 SOCKET is a descriptor. Each line that comes from it is a stage, {"arguments": [], "log": PATH}. It
 is answered by its process, {"pid": N}, and once that has ended by what became of it, {"code": N,
 "max_rss": N, "cpu_seconds": X}. One at a time; PARENT and CORES are as in `leash`.
+
+The standard library's fork server would import its parent's program into each stage, whose flags
+are then defined twice, and does not tell what memory a stage took.
 """
 
 import contextlib
