@@ -16,7 +16,7 @@ from adapters.made import check_made
 from adapters.proposals import REPLY
 from adapters.recorded import RecordedState
 from adapters.rollouts.counts import RolloutCounts
-from adapters.rollouts.reader import read_episodes
+from adapters.rollouts.reader import read_sorted_episodes
 from adapters.rollouts.shards import Problems, Turn
 from adapters.step import Step
 from core import archive, dp
@@ -132,8 +132,8 @@ class TextCollector:
 def read_text_turns(
     directory: str | os.PathLike, *, strict: bool = True, problems: Problems | None = None
 ) -> Iterator[list[TextTurn]]:
-    """`adapters.rollouts.read_episodes` of turns and their texts."""
-    return read_episodes(directory, strict=strict, problems=problems, step_type=TextTurn)
+    """`adapters.rollouts.read_sorted_episodes` of turns and their texts."""
+    return read_sorted_episodes(directory, strict=strict, problems=problems, step_type=TextTurn)
 
 
 @dataclasses.dataclass(frozen=True)

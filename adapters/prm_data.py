@@ -22,7 +22,7 @@ import numpy as np
 from adapters.gaps import is_start
 from adapters.proposals import with_reply
 from adapters.protocols import Outcome
-from adapters.rollouts import read_episodes
+from adapters.rollouts import read_sorted_episodes
 
 Reading = Literal["state", "action"]
 
@@ -97,7 +97,7 @@ class _Turn(msgspec.Struct, gc=False):
 def read_outcomes(
     *directories: str | os.PathLike, reads: Reading = "state", reply: bool = False
 ) -> Outcomes:
-    """The samples of folders of rollouts, as they stream by.
+    """The samples of folders of rollouts, in the order of the names of their episodes.
 
     Args:
       directories: of rollouts with texts, of the same actors, no episode in two of them.
@@ -181,7 +181,7 @@ def _episodes(
     first: dict[str, str | os.PathLike] = {}
     helps = None
     for directory in directories:
-        for episode in read_episodes(directory, step_type=_Turn):
+        for episode in read_sorted_episodes(directory, step_type=_Turn):
             name, number = episode[0].episode, len(episode[0].probabilities)
             if (other := first.setdefault(name, directory)) is not directory:
                 raise ValueError(f"{directory}: episode {name!r} is in {other} too")

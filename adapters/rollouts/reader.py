@@ -1,11 +1,13 @@
 """Streams rollouts back: whole episodes only, each once."""
 
+import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -60,11 +62,39 @@ def read_episodes(
     """
     problems = Problems() if problems is None else problems
     directory = Path(directory)
-    if not shards.files(directory, shards.STEPS):
-        raise FileNotFoundError(f"{directory}: {_NO_SHARDS}")
-    for path in shards.missing(directory, shards.STEPS):
-        problems.add(Problem(path, 0, "missing", "missing, though later shards are there"), strict)
+    _check_files(directory, strict, problems)
     yield from scan(directory, None, strict, problems, step_type)
+
+
+def read_sorted_episodes(
+    directory: str | os.PathLike,
+    *,
+    strict: bool = True,
+    problems: Problems | None = None,
+    step_type: type = Step,
+) -> Iterator[list[Any]]:
+    """Yields what `read_episodes` does, by the names of the episodes, reading all of it twice.
+
+    They stand in a folder as they ended, and a killed run goes on with others side by side. What
+    must not depend on that, such as the order of examples in a training, is made of this.
+    Arguments and errors are those of `read_episodes`.
+    """
+    problems = Problems() if problems is None else problems
+    directory = Path(directory)
+    _check_files(directory, strict, problems)
+    found = _scan(directory, None, strict, problems, step_type)
+    places = sorted((episode[0].episode, place) for place, episode in found)
+    decode = msgspec.json.Decoder(step_type).decode
+    with contextlib.ExitStack() as stack:
+        files = {
+            path: stack.enter_context(open(path, "rb"))
+            for path in dict.fromkeys(place.path for _, place in places)
+        }
+        for _, place in places:
+            files[place.path].seek(place.begin)
+            block = files[place.path].read(place.end - place.begin)
+            lines = _decoded(place.path, io.BytesIO(block), decode, False, Problems())
+            yield [step for *_, step in lines]
 
 
 def read_steps(
@@ -104,7 +134,7 @@ def read_errors(
             if _read_header(path, file, shards.ERRORS, strict, problems) is None:
                 continue
             decode = msgspec.json.Decoder(EpisodeError).decode
-            for _, error in _decoded(path, file, decode, strict, problems):
+            for *_, error in _decoded(path, file, decode, strict, problems):
                 yield error
 
 
@@ -122,10 +152,39 @@ def scan(
       config: what all shards must have; that of the first shard if None.
       strict, problems, step_type: as `read_episodes`.
     """
+    for _, episode in _scan(directory, config, strict, problems, step_type):
+        yield episode
+
+
+class _Place(NamedTuple):
+    """Where an episode stands: its first line, which counts from 1, and its bytes."""
+
+    path: Path
+    line: int
+    begin: int
+    end: int
+
+
+def _check_files(directory: Path, strict: bool, problems: Problems) -> None:
+    """Raises FileNotFoundError if there are no shards, and notes those that are missing."""
+    if not shards.files(directory, shards.STEPS):
+        raise FileNotFoundError(f"{directory}: {_NO_SHARDS}")
+    for path in shards.missing(directory, shards.STEPS):
+        problems.add(Problem(path, 0, "missing", "missing, though later shards are there"), strict)
+
+
+def _scan(
+    directory: Path,
+    config: dict[str, Any] | None,
+    strict: bool,
+    problems: Problems,
+    step_type: type,
+) -> Iterator[tuple[_Place, list[Any]]]:
+    """What `scan` yields, and where it stands."""
     decode = msgspec.json.Decoder(step_type).decode
     for path in shards.strangers(directory):
         problems.add(Problem(path, 0, "unread", "no shard by its name, so it is not read"), strict)
-    place = "this run has"
+    whose = "this run has"
     num_helps: int | None = None
     names: set[str] = set()
     for path in shards.files(directory, shards.STEPS):
@@ -134,29 +193,29 @@ def scan(
             if header is None:
                 continue
             if config is None:
-                config, place = header.config, f"{path} has"
-            shards.check_config(path, header.config, config, place)
-            for line, episode in _blocks(path, file, decode, strict, problems):
+                config, whose = header.config, f"{path} has"
+            shards.check_config(path, header.config, config, whose)
+            for place, episode in _blocks(path, file, decode, strict, problems):
                 first = episode[0]
                 num_helps = len(first.probabilities) if num_helps is None else num_helps
-                if len(first.probabilities) != num_helps:
+                if (number := len(first.probabilities)) != num_helps:
                     raise ValueError(
-                        f"{path}:{line}: probabilities has {len(first.probabilities)} numbers, "
+                        f"{path}:{place.line}: probabilities has {number} numbers, "
                         f"expected {num_helps} as in all episodes before"
                     )
                 if first.episode in names:
                     text = f"episode {first.episode!r} once more; the first one counts"
-                    problems.add(Problem(path, line, "duplicate", text), strict)
+                    problems.add(Problem(path, place.line, "duplicate", text), strict)
                     continue
                 names.add(first.episode)
-                yield episode
+                yield place, episode
 
 
-def _blocks(path, file, decode, strict, problems) -> Iterator[tuple[int, list[Any]]]:
-    """Yields line and steps of each complete episode of a shard whose header was read."""
+def _blocks(path, file, decode, strict, problems) -> Iterator[tuple[_Place, list[Any]]]:
+    """Yields place and steps of each complete episode of a shard whose header was read."""
     block = []
     dropped: str | None = None  # the episode whose lines are passed over, told of already
-    for line, step in _decoded(path, file, decode, strict, problems):
+    for line, begin, end, step in _decoded(path, file, decode, strict, problems):
         complaint = shards.why_not_next(block, step)
         if complaint is not None:
             if block or step.episode != dropped or step.turn == 0:
@@ -167,19 +226,21 @@ def _blocks(path, file, decode, strict, problems) -> Iterator[tuple[int, list[An
             if shards.why_not_next(block, step) is not None:
                 continue
         if not block:
-            begin = line
+            first = line, begin
         block.append(step)
         if step.outcome is not None:
-            yield begin, block
+            yield _Place(path, *first, end), block
             block = []
     if block:
         text = f"the file ends after turn {block[-1].turn} of episode {block[0].episode!r}"
         problems.add(Problem(path, line, "unfinished", text), strict)
 
 
-def _decoded(path, file, decode, strict, problems) -> Iterator[tuple[int, Any]]:
-    """Yields line and content of each whole line after the header."""
+def _decoded(path, file, decode, strict, problems) -> Iterator[tuple[int, int, int, Any]]:
+    """Yields number, first byte, end and content of each whole line after the header."""
+    end = file.tell()
     for number, line in enumerate(file, start=2):
+        begin, end = end, end + len(line)
         if not line.endswith(b"\n"):
             text = f"the last line is torn after {len(line)} bytes"
             problems.add(Problem(path, number, "torn", text), strict)
@@ -190,7 +251,7 @@ def _decoded(path, file, decode, strict, problems) -> Iterator[tuple[int, Any]]:
             text = f"foreign line: {error}: {shards.short(line)}"
             problems.add(Problem(path, number, "foreign", text), strict)
             continue
-        yield number, content
+        yield number, begin, end, content
 
 
 def _read_header(path, file, format, strict, problems) -> shards.Header | None:

@@ -90,6 +90,15 @@ def test_a_state_is_a_sample_where_one_plays_from_it_to_the_end(folder):
     assert found.weight(1)[at_b].tolist() == [1, 0, 0]
 
 
+@pytest.mark.parametrize("reads", ["state", "action"])
+def test_another_order_of_the_episodes_gives_the_same_samples(folder, tmp_path, reads):
+    found = read_outcomes(folder, reads=reads)
+    again = read_outcomes(rollouts(tmp_path, *reversed(EPISODES)), reads=reads)
+    assert (again.key, again.text, again.task) == (found.key, found.text, found.task)
+    np.testing.assert_array_equal(again.tried, found.tried)
+    np.testing.assert_array_equal(again.succeeded, found.succeeded)
+
+
 def test_the_base_actors_own_episodes_are_told_apart(folder):
     found = read_outcomes(folder)
     alone = [
@@ -165,7 +174,7 @@ def test_an_action_before_more_help_is_worth_what_it_led_to(tmp_path):
         (EPISODES[:1], True, "help 1 never played to the end"),
         ([EPISODES[-1]], True, "the base actor never played to the end"),
         ([EPISODES[0], ("t2", "x", (1,), (1.0, 0.0), "success")], True, "help 2 never"),
-        (EPISODES, False, "episode 't1 alone' has no texts"),
+        (EPISODES, False, "episode 'close/t1 at' has no texts"),
         ([("t", "x", (0,), (), "failure")], True, "all 1 samples are no success, expected both"),
         ([("t", "x", (0,), (), "success")], True, "all 1 samples are a success, expected both"),
         ([], True, "expected rollouts"),

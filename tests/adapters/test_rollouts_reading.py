@@ -16,6 +16,7 @@ from adapters.rollouts import (
     read_config,
     read_episodes,
     read_errors,
+    read_sorted_episodes,
     read_steps,
 )
 from adapters.step import Step
@@ -80,6 +81,8 @@ def test_any_interleaving_of_episodes_over_shards_reads_back_the_same(data, tmp_
             for _ in range(data.draw(st.integers(1, len(left)))):
                 writer.write(left.pop())
     assert by_name(read_episodes(folder)) == by_name(wanted)
+    in_order = sorted(wanted, key=lambda steps: steps[0].episode)
+    assert list(read_sorted_episodes(folder)) == in_order
     with RolloutWriter(folder, CONFIG) as writer:
         assert writer.finished == by_name(wanted).keys()
         assert not writer.problems.number
@@ -107,9 +110,13 @@ def rewrite(folder, lines):
 
 
 def read(folder, strict=True):
-    """The episodes, and what was wrong."""
-    problems = Problems()
-    return list(read_episodes(folder, strict=strict, problems=problems)), problems
+    """The episodes, and what was wrong; both ways to read them agree."""
+    problems, likewise = Problems(), Problems()
+    found = list(read_episodes(folder, strict=strict, problems=problems))
+    by_names = sorted(found, key=lambda steps: steps[0].episode)
+    assert list(read_sorted_episodes(folder, strict=strict, problems=likewise)) == by_names
+    assert likewise.found == problems.found
+    return found, problems
 
 
 def test_the_file_is_a_header_and_one_object_a_step(folder):

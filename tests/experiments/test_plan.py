@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import random
 import subprocess
 import sys
 
@@ -13,8 +14,8 @@ from adapters import gaps, phase1
 from adapters.episodes import play
 from adapters.interventions import ByActor
 from adapters.labels import Labels
-from adapters.rollouts import RolloutWriter, read_episodes
-from adapters.rollouts.counts import read_counts
+from adapters.rollouts import RolloutWriter, read_episodes, read_sorted_episodes
+from adapters.rollouts.counts import EpisodeCounter
 from core import dp
 from experiments import planning
 from experiments.frontier_plot import draw
@@ -34,8 +35,17 @@ def fill(folder, world, helps, config, *, close=True):
             writer.write(played.steps)
         if close:
             steps = [step for episode in read_episodes(folder) for step in episode]
-            for played in play(world, actor, helps, gaps.Gaps(steps, len(helps)).close()):
+            further = gaps.Gaps(steps, len(helps)).close()
+            for played in play(world, actor, helps, further, style="compact"):
                 writer.write(played.steps)
+
+
+def counts_of(folder):
+    """Of all episodes, by their names."""
+    counter = EpisodeCounter()
+    for episode in read_sorted_episodes(folder):
+        counter.add(episode)
+    return counter.result()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,7 @@ def run(script, folder, out, *flags):
 
 def test_plans_are_those_of_the_solver(script, folder, tmp_path):
     found, printed = run(script, folder, tmp_path, "--budget=0.5,1", "--cap=2")
-    counts = read_counts(folder)
+    counts = counts_of(folder)
     table = counts.table()
     for budget, got in zip((0.5, 1.0), found["plans"], strict=True):
         for times, one in ((1, got), (0.5, got["half"]), (2, got["double"])):
@@ -96,13 +106,26 @@ def test_plans_are_those_of_the_solver(script, folder, tmp_path):
 
 def test_the_frontier_is_written_in_full(script, folder, tmp_path):
     found, _ = run(script, folder, tmp_path)
-    curve = dp.frontier(read_counts(folder).table())
+    curve = dp.frontier(counts_of(folder).table())
     with open(tmp_path / "frontier.csv") as file:
         rows = np.array(list(csv.reader(file))[1:], float)
     for i, name in enumerate(("cost", "usage", "success")):
         np.testing.assert_allclose(rows[:, i], getattr(curve, name), atol=1e-9)
     assert found["frontier"]["cost"][0] is None
     assert found["frontier"]["usage"] == pytest.approx(curve.usage)
+
+
+def test_another_order_of_the_episodes_changes_no_byte(script, folder, tmp_path):
+    found = list(read_episodes(folder))
+    random.Random(0).shuffle(found)
+    for some in (found[:20], found[20:]):  # as of a run that was killed, and one that went on
+        with RolloutWriter(tmp_path / "shuffled", CONFIG) as writer:
+            for steps in some:
+                writer.write(steps)
+    for rollouts, out in ((folder, tmp_path / "a"), (tmp_path / "shuffled", tmp_path / "b")):
+        run(script, rollouts, out)
+    for name in ("frontier.csv", "labels.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_what_was_measured_at_random_stands_beside_the_plan(script, folder, tmp_path):
@@ -129,13 +152,13 @@ def test_labels_are_solved_at_the_costs_of_the_plans_and_a_grid(script, folder, 
     assert labels.costs[-1, 0] == pytest.approx(max(found["frontier"]["cost"][1:]))
     assert (labels.helps, labels.style) == (("oracle",), "compact")
     assert labels.text[3] == f"compact: {labels.key[3]}"
-    solution = dp.sweep(read_counts(folder).table(), labels.costs)
+    solution = dp.sweep(counts_of(folder).table(), labels.costs)
     np.testing.assert_array_equal(labels.policy, solution.policy)
 
 
 def test_a_prior_changes_the_table_as_the_solver_has_it(script, folder, tmp_path, prior):
     found, _ = run(script, folder, tmp_path, "--prm=P", "--strength=2")
-    counts = read_counts(folder)
+    counts = counts_of(folder)
     labels = Labels.load(tmp_path / "labels.npz")
     success = prior(labels.text)
     expected = dp.plan(counts.table().with_prior(success, 2.0), 1.0)
@@ -150,7 +173,7 @@ def test_a_prior_changes_the_table_as_the_solver_has_it(script, folder, tmp_path
 def test_the_papers_rule_takes_its_best_cost_within_the_budget(script, folder, tmp_path, prior):
     flags = ["--rule=paper", "--prm=P", "--strength=0"]
     found = run(script, folder, tmp_path, *flags)[0]["plans"][0]
-    counts = read_counts(folder)
+    counts = counts_of(folder)
     labels = Labels.load(tmp_path / "labels.npz")
     success = prior(labels.text)
     solution = dp.sweep(counts.table(), labels.costs, rule="paper", action_success=success)
@@ -164,7 +187,7 @@ def test_the_papers_rule_takes_its_best_cost_within_the_budget(script, folder, t
 
 def test_several_helps_have_budgets_of_their_own_and_no_frontier(script, two_helps, tmp_path):
     found, _ = run(script, two_helps, tmp_path, "--budget=0.5/0.25")
-    table = read_counts(two_helps).table()
+    table = counts_of(two_helps).table()
     expected = dp.plan(table, [0.5, 0.25])
     (one,) = found["plans"]
     assert one["success"] == pytest.approx(expected.expected_success, abs=1e-9)
@@ -178,7 +201,7 @@ def test_several_helps_have_budgets_of_their_own_and_no_frontier(script, two_hel
 
 
 def test_one_state_is_explained_by_what_each_decision_is_worth(script, folder):
-    counts = read_counts(folder)
+    counts = counts_of(folder)
     data = planning.read(folder)
     both = (counts.table().count > 0).all(axis=1)
     key = data.texts.key[int(np.argmax(both))]
