@@ -123,6 +123,18 @@ class Encoder:
         rows = [found[digest] for digest in digests]
         return np.array(rows, np.float32).reshape(len(rows), self.hidden_size)
 
+    def learn(self, texts: Sequence[str], hidden: np.ndarray) -> None:
+        """Remembers what the decoders gave elsewhere for texts: float32 [N, D].
+
+        Raises:
+          ValueError: it has another shape.
+        """
+        if hidden.shape != (len(texts), self.hidden_size):
+            raise ValueError(
+                f"hidden has shape {hidden.shape}, expected {(len(texts), self.hidden_size)}"
+            )
+        self._remember(dict(zip(map(_digest, texts), hidden, strict=True)))
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes what is remembered to one file, whole or not at all.
 

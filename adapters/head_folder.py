@@ -5,6 +5,7 @@ head.safetensors            `models.heads.Head`
 backbone/                   Hugging Face's format, with the tokenizer; or several, see
                             `adapters.encoder`
 numbers.npz                 where the head reads numbers beside the text
+hidden.safetensors          may be there: hidden states of texts that were read, see `Encoder.save`
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from adapters.numbers import Numbers
 from models.heads import Head, HeadConfig
 from models.lookup import StoredHead
 
-HEAD, BACKBONE = "head.safetensors", "backbone"
+HEAD, BACKBONE, HIDDEN = "head.safetensors", "backbone", "hidden.safetensors"
 
 
 class HeadFolder(NamedTuple):
@@ -67,6 +68,8 @@ def load(folder: str | os.PathLike, name: str, fields: Mapping[str, type]) -> He
     folder = Path(folder)
     values = read_json(folder / name, {"style": str, "too_long": str, **fields})
     encoder = Encoder.load(folder / BACKBONE, too_long=values["too_long"])
+    if (folder / HIDDEN).exists():
+        encoder.recall(folder / HIDDEN)
     head = Head.load(folder / HEAD, encoder.hidden_size)
     digest = hashlib.sha256(fingerprint_of(folder / BACKBONE).encode())
     numbers = Numbers.load(folder) if values.get("numbers") else None

@@ -11,7 +11,7 @@ Where a condition names MODULE:FUNCTION in place of a folder,
 import collections
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters import seeds as seeds_lib
 from adapters import tree_helper
@@ -23,6 +23,9 @@ from adapters.protocols import Actor, Helper, State, TextReader
 from adapters.rising import Rising
 from experiments.conditions import Condition, Dial
 from experiments.players import make
+
+if TYPE_CHECKING:
+    from adapters.encoder import Encoder
 
 
 class _Reader(NamedTuple):
@@ -53,6 +56,12 @@ class Deciders:
     def config(self) -> dict[str, Any]:
         """What is known of all that was loaded, JSON values."""
         return {key: dict(getattr(one, "config", {})) for key, one in sorted(self._loaded.items())}
+
+    @property
+    def encoders(self) -> "list[Encoder]":
+        """The language models from folders that those who are loaded read texts with."""
+        found = (one for helper in self._loaded.values() for one in getattr(helper, "readers", ()))
+        return [one for one in dict.fromkeys(found) if getattr(one, "sha256", None) is not None]
 
     def judge(self, condition: Condition, either: bool = False) -> Any:
         """The helper behind a threshold, with `style`, `margins`, `threshold` and `at`.

@@ -7,7 +7,7 @@
 of calls are set on validation tasks first; test tasks are not looked at for that. What a helper
 does on validation tasks is what is expected of it. `--forecast` is a folder of rollouts of such
 tasks: from its table alone, without playing, it is foretold what each condition does.
-`--known` names folders in which the base actor's replies are to be found.
+`--known` names folders in which replies of the models are to be found.
 Writes OUT/episodes.jsonl, a line an episode, and OUT/evaluation.json; prints a table. What was
 found on validation tasks is in OUT/matches.json, all that was tried there in OUT/tries.json.
 
@@ -24,11 +24,10 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from adapters.memo import Memoised
 from adapters.protocols import World
 from adapters.spending import SpendingLimit
 from experiments import conditions as conditions_lib
-from experiments import known_replies, spending_flags, summary
+from experiments import known_replies, spending_flags, stored_states, summary
 from experiments.conditions import Condition, Dial
 from experiments.contest import Contest, EpisodeFailed, Job
 from experiments.deciders import Deciders
@@ -65,7 +64,9 @@ _PRM = flags.DEFINE_string(
 _KNOWN = flags.DEFINE_list(
     "known", [], "Folders of rollouts or evaluations whose replies a model need not give again."
 )
-_KEEP_REPLIES = flags.DEFINE_bool("keep_replies", False, "Keep a model's replies for --known.")
+_KEEP = flags.DEFINE_bool(
+    "keep", False, "Keep models' replies, and hidden states of what was judged, for who comes next."
+)
 _BATCH = flags.DEFINE_integer("batch", 256, "Episodes at once.", lower_bound=1)
 _MAX_TURNS = flags.DEFINE_integer("max_turns", None, "Of an episode. [the world's own limit]")
 _BASE_URL = flags.DEFINE_string("base_url", None, "Of models' server. [OpenAI's]")
@@ -107,11 +108,13 @@ def _evaluate() -> None:
     if set(tasks) & set(val_tasks):
         raise ValueError(f"--val_split is {_VAL_SPLIT.value!r}, expected other tasks than --split")
     with Players(world, _servers(out)) as players:
-        contest = _contest(players)
+        contest, models = _contest(players)
         for one in conditions:
             if one.method in ("prm", "helper"):
                 for either in (False, True) if one.either else (False,):
                     contest.deciders.judge(one, either)  # raises now, not after hours
+        for encoder in contest.deciders.encoders:
+            stored_states.recall(encoder, out)
         config = {
             "world": dict(world.config),
             "tasks": tasks,
@@ -133,8 +136,10 @@ def _evaluate() -> None:
                      for one in conditions}  # fmt: skip
             _play(log, contest, conditions, dials, tasks)
             results = list(log.found.values())
-        if _KEEP_REPLIES.value and isinstance(contest.actor, Memoised):
-            known_replies.keep(contest.actor, out, players.config[_ACTOR.value])
+        if _KEEP.value:
+            known_replies.keep(models, out)
+            for encoder in contest.deciders.encoders:
+                stored_states.keep(encoder, out)
     told = {one.name: _told(one, dials[one.name], matches) for one in conditions}
     if _FORECAST.value is not None:
         _foretell(conditions, dials, contest, told)
@@ -180,19 +185,23 @@ def _play(
         progress.end()
 
 
-def _contest(players: Players) -> Contest:
+def _contest(players: Players) -> tuple[Contest, list[known_replies.Model]]:
+    """And the models among its actors, which know what was found of theirs."""
     players.check(_ACTOR.value, _INTERVENTION.value)
     actor = players.actor(_ACTOR.value)
-    if isinstance(actor, Memoised):
-        for folder in _KNOWN.value:
-            known_replies.recall(actor, folder, players.config[_ACTOR.value])
     helps = [
         players.intervention(
             name, actor, _ACTOR.value, proposer=_PROPOSER.value, scorer=_SCORER.value
         )
         for name in _INTERVENTION.value
     ]
-    return Contest(
+    models = known_replies.models(
+        actor, helps, [players.config[name] for name in (_ACTOR.value, *_INTERVENTION.value)]
+    )
+    own = [_OUT.value] if known_replies.are_kept(pathlib.Path(_OUT.value)) else []
+    for folder in [*_KNOWN.value, *own] if models else []:
+        known_replies.recall(models, folder)
+    contest = Contest(
         players.world,
         actor,
         helps,
@@ -201,6 +210,7 @@ def _contest(players: Players) -> Contest:
         max_turns=_MAX_TURNS.value,
         seed=_SEED.value,
     )
+    return contest, models
 
 
 def _told(

@@ -28,7 +28,6 @@ from absl import app, flags, logging
 from adapters.episodes import Episode, play
 from adapters.helpers import Watch
 from adapters.made import check_made
-from adapters.memo import Memoised
 from adapters.prm import PRM
 from adapters.proposals import REPLY, Proposals
 from adapters.protocols import State
@@ -36,7 +35,7 @@ from adapters.seeds import derive
 from adapters.spending import SpendingLimit
 from adapters.step import Step
 from experiments import conditions as conditions_lib
-from experiments import known_replies, spending_flags
+from experiments import known_replies, spending_flags, stored_states
 from experiments.bench.runner import replace_text
 from experiments.conditions import Condition, Dial
 from experiments.deciders import Deciders
@@ -89,6 +88,8 @@ def main(argv: list[str]) -> None:
 
 def _examine() -> dict[str, Any]:
     prms = [PRM.load(folder) for folder in _PRM.value]
+    for prm in prms:
+        stored_states.recall(prm.encoder, _EVALUATION.value)
     world = make_world("sif", tasks=max(_TASKS.value, _VAL_TASKS.value))
     tasks = list(world.tasks(f"{_TYPE.value}/{_SPLIT.value}"))[: _TASKS.value]
     val_tasks = list(world.tasks(f"{_TYPE.value}/val_unseen"))[: _VAL_TASKS.value]
@@ -122,14 +123,16 @@ class _Looker:
     """Plays tasks as the first seed of the evaluation does, and keeps what is seen."""
 
     def __init__(self, players: Players):
+        names = _ACTOR.value, *_INTERVENTION.value
         players.check(_ACTOR.value, _INTERVENTION.value)
         self._world, self._actor = players.world, players.actor(_ACTOR.value)
-        known = pathlib.Path(_EVALUATION.value, known_replies.NAME)
-        if isinstance(self._actor, Memoised) and known.exists():
-            known_replies.recall(self._actor, _EVALUATION.value, players.config[_ACTOR.value])
         self._helps = [
             players.intervention(name, self._actor, _ACTOR.value) for name in _INTERVENTION.value
         ]
+        described = [players.config[name] for name in names]
+        models = known_replies.models(self._actor, self._helps, described)
+        if models and known_replies.are_kept(pathlib.Path(_EVALUATION.value)):
+            known_replies.recall(models, _EVALUATION.value)
 
     def watch(
         self, condition: Condition, tasks: Sequence[str], prms: Sequence[PRM]

@@ -1,23 +1,37 @@
-"""What a base actor replied in earlier runs, so that a model is not asked for it again.
+"""What models replied in earlier runs, so that they are not asked for it again.
 
 A folder of rollouts has the replies in its steps. `experiments.evaluate` plays many conditions and
-keeps no turns; it leaves the replies in a file, NAME: a line that describes the actor, then one a
-state. Only an actor at temperature 0 can be known, and only by replies of the same description.
+keeps no turns; with --keep it leaves the replies in a file for each model, replies-0.jsonl of the
+base actor, replies-1.jsonl of the first help, ...: a line that describes the model, then one a
+state. Only a model at temperature 0 can be known, and only by replies of the same description.
 """
 
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from adapters.interventions import ByActor
 from adapters.memo import Memoised
-from adapters.protocols import Reply
+from adapters.protocols import Actor, Intervention, Reply
 from adapters.rollouts import read_config, read_steps
 from models.atomic_file import write_bytes
 
-NAME = "replies.jsonl"
+_FILES = "replies-*.jsonl"
+
+
+class Model(NamedTuple):
+    """A model that remembers what it replied.
+
+    Attributes:
+      actor: the model.
+      description: of it, as `experiments.players.Players.config` has it.
+    """
+
+    actor: Memoised
+    description: Mapping[str, Any]
 
 
 class _Kept(msgspec.Struct):
@@ -29,40 +43,63 @@ class _Kept(msgspec.Struct):
     truncated: bool = False
 
 
-def recall(actor: Memoised, folder: str, description: Mapping[str, Any]) -> int:
-    """Lets the actor know the replies in a folder, of rollouts or of an evaluation.
+def models(
+    actor: Actor, helps: Sequence[Intervention], descriptions: Sequence[Mapping[str, Any]]
+) -> list[Model]:
+    """Those of the base actor and the helps, described in this order, that can be known."""
+    actors = [actor, *(one.actor if isinstance(one, ByActor) else None for one in helps)]
+    pairs = zip(actors, descriptions, strict=True)
+    return [Model(one, described) for one, described in pairs if isinstance(one, Memoised)]
+
+
+def recall(known: Sequence[Model], folder: str | pathlib.Path) -> int:
+    """Lets the models know their replies in a folder, of rollouts or of an evaluation.
 
     Args:
-      actor: what it knows already stays.
+      known: what they know already stays.
       folder: see the module.
-      description: of the actor, as `experiments.players.Players.config` has it.
 
     Returns:
-      How many states it did not know before.
+      How many states they did not know before.
 
     Raises:
       OSError: there is no such folder, or no replies in it.
-      ValueError: they are another actor's, or a line is damaged; names it.
+      ValueError: they are of others alone, or a line is damaged; names it.
     """
-    path, wanted = pathlib.Path(folder), json.loads(json.dumps(description))
-    kept = path / NAME
-    found = _header(kept) if kept.exists() else read_config(path).get("actor")
-    if found != wanted:
-        raise ValueError(f"{path}: there are replies of {found!r}, expected of {wanted!r}")
-    return actor.learn(_of_evaluation(kept) if kept.exists() else _of_rollouts(path))
+    folder = pathlib.Path(folder)
+    files = sorted(folder.glob(_FILES))
+    players = [_header(path) for path in files] if files else _players_of(read_config(folder))
+    wanted = [json.loads(json.dumps(one.description)) for one in known]
+    own = [number for number, player in enumerate(players) if player in wanted]
+    if not own:
+        raise ValueError(f"{folder}: there are replies of {players}, expected of one of {wanted}")
+    found = _of_evaluation(files, own) if files else _of_rollouts(folder, own)
+    return sum(
+        one.actor.learn(
+            reply for number in own if players[number] == who for reply in found[number]
+        )
+        for one, who in zip(known, wanted, strict=True)
+    )
 
 
-def keep(actor: Memoised, folder: pathlib.Path, description: Mapping[str, Any]) -> None:
-    """Writes all that the actor remembers into a folder, in one step.
+def keep(known: Sequence[Model], folder: pathlib.Path) -> None:
+    """Writes all that the models remember into a folder, each file in one step.
 
     Raises:
-      OSError: the file cannot be written.
+      OSError: a file cannot be written.
     """
     encode = msgspec.json.Encoder().encode
-    lines = [encode({"actor": description})]
-    for key, reply in actor.known.items():
-        lines.append(encode(_Kept(key, reply.action, reply.raw, reply.truncated)))
-    write_bytes(folder / NAME, b"\n".join(lines) + b"\n")
+    for number, one in enumerate(known):
+        lines = [encode({"actor": one.description})]
+        for key, reply in one.actor.known.items():
+            lines.append(encode(_Kept(key, reply.action, reply.raw, reply.truncated)))
+        path = folder / _FILES.replace("*", str(number))
+        write_bytes(path, b"\n".join(lines) + b"\n")
+
+
+def are_kept(folder: pathlib.Path) -> bool:
+    """Whether `keep` wrote into the folder."""
+    return any(folder.glob(_FILES))
 
 
 def _header(path: pathlib.Path) -> Any:
@@ -73,20 +110,35 @@ def _header(path: pathlib.Path) -> Any:
             raise ValueError(f"{path}:1: {error!r}, expected what describes the actor") from error
 
 
-def _of_evaluation(path: pathlib.Path) -> Iterator[tuple[str, Reply]]:
+def _players_of(config: Mapping[str, Any]) -> list[Any]:
+    return [config.get("actor"), *config.get("interventions", [])]
+
+
+def _of_evaluation(
+    files: Sequence[pathlib.Path], numbers: Sequence[int]
+) -> dict[int, list[tuple[str, Reply]]]:
+    """Replies by the number of the file."""
     decode = msgspec.json.Decoder(_Kept).decode
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                continue
-            try:
-                one = decode(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: no reply: {error}") from error
-            yield one.key, Reply(one.action, one.raw, one.truncated)
+    found: dict[int, list[tuple[str, Reply]]] = {number: [] for number in numbers}
+    for number, replies in found.items():
+        with files[number].open("rb") as file:
+            next(file)
+            for line, text in enumerate(file, 2):
+                try:
+                    one = decode(text)
+                except ValueError as error:
+                    raise ValueError(f"{files[number]}:{line}: no reply: {error}") from error
+                replies.append((one.key, Reply(one.action, one.raw, one.truncated)))
+    return found
 
 
-def _of_rollouts(path: pathlib.Path) -> Iterator[tuple[str, Reply]]:
-    for step in read_steps(path):
-        if step.decision == 0 and step.error is None:
-            yield step.state_key, Reply(step.action, step.raw, step.truncated)
+def _of_rollouts(
+    folder: pathlib.Path, decisions: Sequence[int]
+) -> dict[int, list[tuple[str, Reply]]]:
+    """Replies by decision."""
+    found: dict[int, list[tuple[str, Reply]]] = {decision: [] for decision in decisions}
+    for step in read_steps(folder):
+        if step.decision in found and step.error is None:
+            reply = Reply(step.action, step.raw, step.truncated)
+            found[step.decision].append((step.state_key, reply))
+    return found

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
-from adapters.encoder import members
-from adapters.head_folder import BACKBONE, HEAD
+from adapters.encoder import Encoder, members
+from adapters.head_folder import BACKBONE, HEAD, HIDDEN
 from adapters.json_file import VERSION
 from adapters.prm import NAME, Calibration, calibration_json
 from adapters.prm_data import Outcomes, Reading, read_outcomes
@@ -106,9 +106,13 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
         heads.append(head)
         hidden.append(tuning.hidden_states(backbone, texts, how, run))
     head = averaged(heads, [one.shape[1] for one in hidden])
-    logits = StoredHead(head)(np.concatenate(hidden, axis=1))
-    judged = _judge(outcomes, held, logits, recipe)
+    hidden = np.concatenate(hidden, axis=1)
+    judged = _judge(outcomes, held, StoredHead(head)(hidden), recipe)
     tuning.save_backbones(backbones, out / BACKBONE, recipe.tuning)
+    if recipe.tuning.tune != "head":  # else they are kept already
+        encoder = Encoder.load(out / BACKBONE, too_long=recipe.tuning.too_long)
+        encoder.learn(texts, hidden)
+        encoder.save(out / HIDDEN)
     head.save(out / HEAD)
     names = ["nohelp", *helps]
     reliability_plot.draw(

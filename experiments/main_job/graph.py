@@ -385,7 +385,7 @@ class _Pair:
                 f"--prm={{out}}/{self._at('prm')}",
             ]
             needs += [f"prm-{self._key}"]
-            flags += ["--keep_replies"] if self._intervention == "stronger" else []
+            flags += ["--keep"] if self._intervention == "stronger" else []
         if split == "train":
             flags.append(f"--parts={{out}}/{conditions}-parts.json")
         return _stage(
