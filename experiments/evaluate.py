@@ -7,7 +7,8 @@
 of calls are set on validation tasks first; test tasks are not looked at for that. What a helper
 does on validation tasks is what is expected of it. `--forecast` is a folder of rollouts of such
 tasks: from its table alone, without playing, it is foretold what each condition does.
-`--known` names folders in which replies of the models are to be found.
+`--known` names folders of rollouts and evaluations in which models' replies are to be found, and
+hidden states of what was judged; an evaluation has them if it was made with `--keep`.
 Writes OUT/episodes.jsonl, a line an episode, and OUT/evaluation.json; prints a table. What was
 found on validation tasks is in OUT/matches.json, all that was tried there in OUT/tries.json.
 
@@ -62,7 +63,7 @@ _PRM = flags.DEFINE_string(
     "prm", None, "Process reward model, for decisions that --forecast never tried."
 )
 _KNOWN = flags.DEFINE_list(
-    "known", [], "Folders of rollouts or evaluations whose replies a model need not give again."
+    "known", [], "Folders of rollouts, or of evaluations with --keep: nothing is computed again."
 )
 _KEEP = flags.DEFINE_bool(
     "keep", False, "Keep models' replies, and hidden states of what was judged, for who comes next."
@@ -114,7 +115,8 @@ def _evaluate() -> None:
                 for either in (False, True) if one.either else (False,):
                     contest.deciders.judge(one, either)  # raises now, not after hours
         for encoder in contest.deciders.encoders:
-            stored_states.recall(encoder, out)
+            for folder in (*_KNOWN.value, out):
+                stored_states.recall(encoder, folder)
         config = {
             "world": dict(world.config),
             "tasks": tasks,

@@ -414,7 +414,7 @@ class _Pair:
             *self._who(),
         )
         needs = (f"evaluate-test-{self._key}", f"{PRM_STATE}-{self._key}")
-        how = dict(needs=needs, limits=self._players.limits, seconds=0.2 * self._test_tasks())
+        how = dict(needs=needs, limits=self._players.limits, seconds=0.03 * self._test_tasks())
         return _stage(f"examine-{self._key}", "examine", flags, (out,), **how)
 
     def _stored(self) -> str:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
 
-from adapters import gaps, phase1
+from adapters import encoder, gaps, phase1
 from adapters.either import Either
+from adapters.encoder import Encoder
 from adapters.episodes import Episode, play
 from adapters.helpers import Never, Random
 from adapters.interventions import ByActor
@@ -22,7 +24,9 @@ from adapters.rollouts import RolloutWriter, read_episodes
 from adapters.rollouts.counts import read_counts
 from core import dp
 from experiments import conditions as conditions_lib
-from tests.adapters import doors
+from models.generation import Generator
+from models.heads import HeadConfig
+from tests.adapters import doors, tiny_folders
 from tests.adapters.chat_server import ChatServer
 from tests.adapters.small_rollouts import read_texts
 from tests.experiments import fake_models
@@ -417,6 +421,43 @@ def test_rubbish_is_answered_by_one_line(script, tmp_path, conditions, flags, me
     assert message in done.error
     assert "\n" not in done.error
     assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("again", ["with --known", "in the same folder"])
+def test_what_was_kept_is_not_computed_again(script, tmp_path, monkeypatch, again):
+    prm, model = tmp_path / "prm", f"llama:{tiny_folders.language_model()}"
+    values = dict(helps=["oracle"], reads="state", quality={})
+    calibration = [{"kind": "temperature", "temperature": 1.0}] * 2
+    tiny_folders.with_head(
+        prm, "prm.json", HeadConfig("success", 1), calibration=calibration, **values
+    )
+    path = tmp_path / "conditions.json"
+    path.write_text(
+        json.dumps([{"method": "prm", "setting": "x", "prm": str(prm), "threshold": 0.5}])
+    )
+    given = [*PLAYERS[:-1], f"--actor={model}", f"--intervention={model}", "--reads=compact"]
+    given += [f"--conditions={path}", "--tasks=3", "--keep"]
+
+    def found(out, *flags):
+        monkeypatch.setattr(encoder, "_loaded", weakref.WeakValueDictionary())
+        done = script(*given, f"--out={tmp_path / out}", *flags)
+        assert done.error == ""
+        return lines(tmp_path / out)
+
+    first = found("first")
+    names = sorted(one.name.partition("-")[0] for one in (tmp_path / "first").glob("*-*"))
+    assert names == ["hidden", "replies", "replies"]
+
+    def refuse(*_, **__):
+        raise AssertionError("it was computed again")
+
+    monkeypatch.setattr(Generator, "generate", refuse)
+    monkeypatch.setattr(Encoder, "_pass", refuse)
+    if again == "with --known":
+        assert found("second", f"--known={tmp_path / 'first'}") == first
+    else:
+        (tmp_path / "first" / "episodes.jsonl").unlink()
+        assert found("first") == first
 
 
 def test_limits_on_calls_and_money_stop_in_one_line(script, tmp_path):

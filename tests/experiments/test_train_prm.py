@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from adapters import encoder
+from adapters.encoder import Encoder
 from adapters.gaps import is_start
 from adapters.prm import PRM
 from adapters.prm_data import read_outcomes
@@ -218,6 +219,20 @@ def test_an_ensemble_is_the_mean_of_trainings_with_seeds_of_their_own(ensemble, 
     both = Head.load(out / "head.safetensors", prm.encoder.hidden_size)
     half = np.asarray(one.outer.kernel[...]) / 2
     np.testing.assert_array_equal(both.outer.kernel[...][: len(half)], half)
+
+
+@pytest.mark.parametrize("made", ["tuned", "ensemble"])
+def test_hidden_states_of_held_out_tasks_come_with_the_folder(made, request, rollouts, monkeypatch):
+    outcomes = read_outcomes(rollouts)
+    held = split_tasks(outcomes.task, 0.2)
+    texts = [outcomes.text[i] for i in np.flatnonzero(held)]
+    monkeypatch.setattr(encoder, "_loaded", weakref.WeakValueDictionary())
+    prm = PRM.load(request.getfixturevalue(made))
+    assert len(prm.encoder) == len(set(texts))
+    kept = prm.encoder(texts)
+    assert len(prm.encoder) == len(set(texts))
+    fresh = Encoder(prm.encoder.backbones, prm.encoder.tokenizer, prm.encoder.limit)
+    np.testing.assert_allclose(fresh(texts), kept, rtol=1e-5, atol=1e-6)
 
 
 def test_a_head_stands_on_an_ensemble(ensemble, rollouts, tmp_path):
