@@ -10,7 +10,8 @@ which it never did (`adapters.gaps`). `--actor` and `--intervention` take the na
 
 The same command goes on where it was stopped, by a signal, a limit or a crash. It prints what is
 still to be played, and about what that will cost, before the first call. Limits on calls and money
-are for one run.
+are for one run. `--known` names folders with replies of the same models, which they are then not
+asked for again (`experiments.known_replies`).
 """
 
 import math
@@ -28,7 +29,7 @@ from adapters.protocols import Actor, Intervention, World
 from adapters.rollouts import RolloutWriter, read_steps
 from adapters.spending import SpendingLimit
 from adapters.step import Step
-from experiments import spending_flags
+from experiments import known_replies, spending_flags
 from experiments.players import Players, Servers, make_world
 from experiments.progress import Progress
 
@@ -56,6 +57,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "All chance comes from it.")
 _CLOSE = flags.DEFINE_enum("close", None, ["nohelp"], "Play the base actor on wherever it has not.")
 _MORE = flags.DEFINE_integer("more", 0, "Further episodes that begin where little was tried.")
 _THIN = flags.DEFINE_integer("thin", 1, "Little is fewer times than this.")
+_KNOWN = flags.DEFINE_list(
+    "known", [], "Folders of rollouts or evaluations; models need not give again what they gave."
+)
 
 _BATCH = flags.DEFINE_integer("batch", None, "Episodes at once. [64; 1 where a person helps]")
 _STYLE = flags.DEFINE_string("style", None, "Of the texts in the rollouts; none for no texts.")
@@ -108,6 +112,8 @@ def _collect() -> None:
             )
             for name in _INTERVENTION.value
         ]
+        described = [players.config[name] for name in _players()]
+        known_replies.recall_all(actor, helps, described, _KNOWN.value)
         how = dict(repetitions=_REPETITIONS.value, seed=_SEED.value)
         plan = list(phase1.episodes(tasks, settings, actor, helps, **how))
         style = _style()

@@ -197,12 +197,9 @@ def _contest(players: Players) -> tuple[Contest, list[known_replies.Model]]:
         )
         for name in _INTERVENTION.value
     ]
-    models = known_replies.models(
-        actor, helps, [players.config[name] for name in (_ACTOR.value, *_INTERVENTION.value)]
-    )
+    described = [players.config[name] for name in (_ACTOR.value, *_INTERVENTION.value)]
     own = [_OUT.value] if known_replies.are_kept(pathlib.Path(_OUT.value)) else []
-    for folder in [*_KNOWN.value, *own] if models else []:
-        known_replies.recall(models, folder)
+    models = known_replies.recall_all(actor, helps, described, [*_KNOWN.value, *own])
     contest = Contest(
         players.world,
         actor,

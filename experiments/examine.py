@@ -130,9 +130,9 @@ class _Looker:
             players.intervention(name, self._actor, _ACTOR.value) for name in _INTERVENTION.value
         ]
         described = [players.config[name] for name in names]
-        models = known_replies.models(self._actor, self._helps, described)
-        if models and known_replies.are_kept(pathlib.Path(_EVALUATION.value)):
-            known_replies.recall(models, _EVALUATION.value)
+        kept = known_replies.are_kept(pathlib.Path(_EVALUATION.value))
+        folders = [_EVALUATION.value] if kept else []
+        known_replies.recall_all(self._actor, self._helps, described, folders)
 
     def watch(
         self, condition: Condition, tasks: Sequence[str], prms: Sequence[PRM]

@@ -7,6 +7,7 @@ state. Only a model at temperature 0 can be known, and only by replies of the sa
 """
 
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -80,6 +81,22 @@ def recall(known: Sequence[Model], folder: str | pathlib.Path) -> int:
         )
         for one, who in zip(known, wanted, strict=True)
     )
+
+
+def recall_all(
+    actor: Actor,
+    helps: Sequence[Intervention],
+    descriptions: Sequence[Mapping[str, Any]],
+    folders: Sequence[str | pathlib.Path],
+) -> list[Model]:
+    """Lets all `models` among them know what is in the folders, and returns them; see `recall`."""
+    found = models(actor, helps, descriptions)
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{folder}: there is no such folder, expected replies in it")
+        if found:
+            recall(found, folder)
+    return found
 
 
 def keep(known: Sequence[Model], folder: pathlib.Path) -> None:

@@ -162,10 +162,12 @@ class _Pair:
         # Validation tables are for forecasts alone, and search is dear.
         once = split == "val" or self._searches
         repetitions = 1 if once else self._scale.repetitions.get(self._kind)
-        out = self._at(f"rollouts-{split}")
+        out, other = self._at(f"rollouts-{split}"), f"{self._kind}-stronger"
         flags = (
             f"--out={{out}}/{out}",
             f"--types={self._kind}",
+            # The models need not say again what they said in the same tasks.
+            *([f"--known={{out}}/rollouts-{split}/{other}"] if self._searches else []),
             f"--split={'train' if split == 'train' else 'val_unseen'}",
             f"--tasks={number}",
             "--close=nohelp",
@@ -179,7 +181,7 @@ class _Pair:
             "collect",
             flags,
             (out,),
-            needs=self._needs_q(),
+            needs=(*self._needs_q(), *([f"collect-{split}-{other}"] if self._searches else [])),
             inputs=self._players.folders,
             keeps=True,
             limits=self._players.limits,

@@ -268,6 +268,25 @@ def test_a_spending_limit_stops_and_the_same_command_goes_on(tmp_path, modelled)
     assert played(out) == played(modelled[0])
 
 
+def test_what_is_known_from_another_folder_is_not_asked_again(tmp_path):
+    with ChatServer(reply=right_door) as server:
+        flags = [*MODEL, f"--base_url={server.base_url}"]
+        collected(tmp_path / "first", *flags)
+        number = len(server.calls)
+        collected(tmp_path / "second", *flags, f"--known={tmp_path / 'first'}")
+        assert len(server.calls) == number > 0
+    first, second = (episodes(tmp_path / name) for name in ("first", "second"))
+    said = [
+        {name: [(step.state_key, step.raw) for step in steps] for name, steps in some.items()}
+        for some in (first, second)
+    ]
+    assert said[0] == said[1]
+    steps = [step for steps in second.values() for step in steps if step.actor == "tiny"]
+    assert steps and all(step.cached and not step.cost for step in steps)
+    done = collect(tmp_path / "third", *SCRIPTED, f"--known={tmp_path / 'nowhere'}")
+    assert done.returncode == 1 and "nowhere: there is no such folder" in done.stderr
+
+
 def test_failed_episodes_are_told_and_tried_again(tmp_path):
     out = tmp_path / "out"
 
