@@ -41,8 +41,9 @@ def findings(results: Mapping[str, Any]) -> list[Finding]:
     here = place | dict(split="test_unseen")
     helper = in_table(results, "2", **here, method="helper")
     always = of(results["conditions"], **here, method="always")
+    curve = of(results["conditions"], **here, method="helper", series="helper")
     return [
-        _about_one_call(helper, always),
+        _about_one_call(curve, always),
         _expected_gap(helper),
         _forecast_gap(of(results["forecasts"], **place), helper),
         _against(results, here, "random", "+15 points, 40 tasks"),
@@ -76,14 +77,14 @@ def sentence(results: Mapping[str, Any], task_type: str) -> str:
     )
 
 
-def _about_one_call(helper: Sequence, always: Sequence) -> Finding:
+def _about_one_call(curve: Sequence, always: Sequence) -> Finding:
     target = "success at about one call a task, as a share of success with help always"
     paper, wanted = "62.5/67.5 = 93% at U 1.0 of 7.8", f"{_SHARE:.0%} at U ≤ {_CALLS:.1f}"
-    within = [row for row in helper if round(calls(row["usage"]), 2) <= _CALLS]
-    if not always or not helper:
+    within = [row for row in curve if round(calls(row["usage"]), 2) <= _CALLS]
+    if not always or not curve:
         return Finding(target, paper, wanted, "", "not measured")
     if not within:
-        least = min(calls(row["usage"]) for row in helper)
+        least = min(calls(row["usage"]) for row in curve)
         found = f"no setting uses so few calls; the least is {least:.2f}"
         return Finding(target, paper, wanted, found, "missed")
     best = max(within, key=lambda row: row["success"])

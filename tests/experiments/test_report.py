@@ -210,6 +210,21 @@ def test_targets_are_judged_by_their_numbers(found):
     assert list(reached.values()) == [True, False, False, False, True, False, True, True]
 
 
+def test_about_one_call_is_anywhere_on_the_helpers_curve(found):
+    assert findings(found)[0].verdict == "missed"
+    (mid,) = (
+        row
+        for row in found["conditions"]
+        if (row["task_type"], row["intervention"]) == ("s_obj", "stronger")
+        and (row["method"], row["setting"], row["split"]) == ("helper", "r mid", "test_unseen")
+    )
+    less = dict(mid, setting="0.75 calls", usage=[0.75], success=0.66, tables=[])
+    found["conditions"].append(less)
+    assert findings(found)[0].found.startswith("98%: helper 0.75 calls")
+    less["series"] = "helper, labels copied"
+    assert findings(found)[0].verdict == "missed"
+
+
 def test_of_unseen_states_it_is_said_how_hard_their_tasks_are(found):
     one = findings(found)[6]
     assert one.found.startswith("r high ")
