@@ -27,7 +27,8 @@ def main() -> None:
     while True:
         job = subprocess.Popen([*_COMMAND, *flags], stderr=subprocess.PIPE, text=True)
         while job.poll() is None:
-            victim = next((one for one in _at_work(job.pid) if one[1] not in met), None)
+            at_work = _at_work(job.pid, out.resolve() / "logs")
+            victim = next((one for one in at_work if one[1] not in met), None)
             if victim is None:
                 time.sleep(0.02)
                 continue
@@ -50,8 +51,8 @@ def main() -> None:
     print(f"temporary files left: {', '.join(left) or 'none'}")
 
 
-def _at_work(job: int) -> list[tuple[int, str]]:
-    """Processes of the job's stages, and what they write to."""
+def _at_work(job: int, logs: pathlib.Path) -> list[tuple[int, str]]:
+    """Processes of the job's stages, and their names."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -59,7 +60,7 @@ def _at_work(job: int) -> list[tuple[int, str]]:
             log = (path / "fd" / "1").readlink()
         except (OSError, ValueError):
             continue
-        if parent == job and log.suffix == ".log":
+        if parent == job and log.parent == logs:
             found.append((int(path.name), log.stem))
     return found
 
