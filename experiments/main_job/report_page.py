@@ -103,6 +103,7 @@ def html(found: Mapping[str, Any]) -> str:
         page.paragraph(SIMULATOR, "note"),
         page.paragraph(_ABOUT),
         page.paragraph(_who(found["config"]), "muted"),
+        page.paragraph(_learnt_from(found["config"]), "muted"),
         _frontier(found, kinds),
         *(page.paragraph(text, "lead") for kind in kinds if (text := sentence(found, kind))),
         page.paragraph("In brackets, and in small in the tables: 95% intervals.", "muted"),
@@ -137,6 +138,20 @@ def _who(config: Mapping[str, Any]) -> str:
         for kind, one in config.get("players", {}).items()
     ]
     return f"Who plays. {'; '.join(told)}. Names as experiments.players has them." if told else ""
+
+
+def _learnt_from(config: Mapping[str, Any]) -> str:
+    """How many tasks each type is learnt from, and on how many it is tested."""
+    alone, tested = config.get("alone", {}), config.get("test_tasks", {})
+    told = []
+    for kind, by_help in config.get("tasks", {}).items():
+        if "stronger" not in by_help:
+            continue
+        words = f"{TASK_TYPES.get(kind, kind)}: {by_help['stronger']:,} tasks with help at random"
+        if alone.get(kind):
+            words += f", and {alone[kind]:,} that the base actor played alone, for the PRM"
+        told.append(words + (f"; tested on {tested[kind]:,}" if kind in tested else ""))
+    return f"What was learnt from. {'. '.join(told)}." if told else ""
 
 
 def _unlike(found: Mapping[str, Any]) -> Safe | None:

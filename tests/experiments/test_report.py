@@ -183,6 +183,18 @@ def test_what_a_condition_is_called_says_how_it_decides(found):
 
 
 @pytest.mark.usefixtures("no_matplotlib")
+def test_it_is_said_what_was_learnt_from(found):
+    found["config"] |= {
+        "tasks": {"s_obj": {"stronger": 200, "search": 60}, "s_hum": {"stronger": 1500}},
+        "alone": {"s_obj": 400},
+        "test_tasks": {"s_obj": 300},
+    }
+    assert (
+        "What was learnt from. S_obj: 200 tasks with help at random, and 400 that the base actor "
+        "played alone, for the PRM; tested on 300. S_hum: 1,500 tasks with help at random."
+    ) in report_page.html(found)
+
+
 def test_words_are_escaped(found):
     found["config"]["notes"] = ["1 < 2 & <b>bold</b>"]
     assert "1 &lt; 2 &amp; &lt;b&gt;bold" in report_page.html(found)
