@@ -198,8 +198,8 @@ def _contest(players: Players) -> tuple[Contest, list[known_replies.Model]]:
         for name in _INTERVENTION.value
     ]
     described = [players.config[name] for name in (_ACTOR.value, *_INTERVENTION.value)]
-    own = [_OUT.value] if known_replies.are_kept(pathlib.Path(_OUT.value)) else []
-    models = known_replies.recall_all(actor, helps, described, [*_KNOWN.value, *own])
+    folders = [*_KNOWN.value, *known_replies.kept_in(_OUT.value)]
+    models = known_replies.recall_all(actor, helps, described, folders)
     contest = Contest(
         players.world,
         actor,

@@ -123,16 +123,14 @@ class _Looker:
     """Plays tasks as the first seed of the evaluation does, and keeps what is seen."""
 
     def __init__(self, players: Players):
-        names = _ACTOR.value, *_INTERVENTION.value
         players.check(_ACTOR.value, _INTERVENTION.value)
         self._world, self._actor = players.world, players.actor(_ACTOR.value)
         self._helps = [
             players.intervention(name, self._actor, _ACTOR.value) for name in _INTERVENTION.value
         ]
-        described = [players.config[name] for name in names]
-        kept = known_replies.are_kept(pathlib.Path(_EVALUATION.value))
-        folders = [_EVALUATION.value] if kept else []
-        known_replies.recall_all(self._actor, self._helps, described, folders)
+        described = [players.config[name] for name in (_ACTOR.value, *_INTERVENTION.value)]
+        kept = known_replies.kept_in(_EVALUATION.value)
+        known_replies.recall_all(self._actor, self._helps, described, kept)
 
     def watch(
         self, condition: Condition, tasks: Sequence[str], prms: Sequence[PRM]

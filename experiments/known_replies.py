@@ -69,7 +69,7 @@ def recall(known: Sequence[Model], folder: str | pathlib.Path) -> int:
     """
     folder = pathlib.Path(folder)
     files = sorted(folder.glob(_FILES))
-    players = [_header(path) for path in files] if files else _players_of(read_config(folder))
+    players = [_header(path) for path in files] if files else _players(folder)
     wanted = [json.loads(json.dumps(one.description)) for one in known]
     own = [number for number, player in enumerate(players) if player in wanted]
     if not own:
@@ -114,9 +114,10 @@ def keep(known: Sequence[Model], folder: pathlib.Path) -> None:
         write_bytes(path, b"\n".join(lines) + b"\n")
 
 
-def are_kept(folder: pathlib.Path) -> bool:
-    """Whether `keep` wrote into the folder."""
-    return any(folder.glob(_FILES))
+def kept_in(folder: str | pathlib.Path) -> list[pathlib.Path]:
+    """The folder, if `keep` wrote into it, for `recall_all`; else none."""
+    folder = pathlib.Path(folder)
+    return [folder] if any(folder.glob(_FILES)) else []
 
 
 def _header(path: pathlib.Path) -> Any:
@@ -127,7 +128,9 @@ def _header(path: pathlib.Path) -> Any:
             raise ValueError(f"{path}:1: {error!r}, expected what describes the actor") from error
 
 
-def _players_of(config: Mapping[str, Any]) -> list[Any]:
+def _players(rollouts: pathlib.Path) -> list[Any]:
+    """What describes the players of rollouts, by decision."""
+    config = read_config(rollouts)
     return [config.get("actor"), *config.get("interventions", [])]
 
 

@@ -85,7 +85,7 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
     compare_settings(*settings)
     for backbone in backbones:
         tuning.check_lengths(backbone, texts, "held out")
-    heads, hidden = [], []
+    heads, by_decoder = [], []
     for member, backbone in enumerate(backbones):
         run = out / "run"
         if recipe.members > 1:
@@ -104,9 +104,9 @@ def train_prm(recipe: Recipe, out: pathlib.Path) -> dict[str, Any]:
             begin=functools.partial(check_settings, *settings),
         )
         heads.append(head)
-        hidden.append(tuning.hidden_states(backbone, texts, how, run))
-    head = averaged(heads, [one.shape[1] for one in hidden])
-    hidden = np.concatenate(hidden, axis=1)
+        by_decoder.append(tuning.hidden_states(backbone, texts, how, run))
+    head = averaged(heads, [one.shape[1] for one in by_decoder])
+    hidden = np.concatenate(by_decoder, axis=1)
     judged = _judge(outcomes, held, StoredHead(head)(hidden), recipe)
     tuning.save_backbones(backbones, out / BACKBONE, recipe.tuning)
     if recipe.tuning.tune != "head":  # else they are kept already

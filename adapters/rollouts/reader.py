@@ -60,10 +60,8 @@ def read_episodes(
       ValueError: naming file and line: an error, if `strict`; always another format, version,
         config or number of helps than the first shard has.
     """
-    problems = Problems() if problems is None else problems
-    directory = Path(directory)
-    _check_files(directory, strict, problems)
-    yield from scan(directory, None, strict, problems, step_type)
+    for _, episode in _found(directory, strict, problems, step_type):
+        yield episode
 
 
 def read_sorted_episodes(
@@ -79,10 +77,7 @@ def read_sorted_episodes(
     must not depend on that, such as the order of examples in a training, is made of this.
     Arguments and errors are those of `read_episodes`.
     """
-    problems = Problems() if problems is None else problems
-    directory = Path(directory)
-    _check_files(directory, strict, problems)
-    found = _scan(directory, None, strict, problems, step_type)
+    found = _found(directory, strict, problems, step_type)
     places = sorted((episode[0].episode, place) for place, episode in found)
     decode = msgspec.json.Decoder(step_type).decode
     with contextlib.ExitStack() as stack:
@@ -93,6 +88,7 @@ def read_sorted_episodes(
         for _, place in places:
             files[place.path].seek(place.begin)
             block = files[place.path].read(place.end - place.begin)
+            # What is wrong in between was told of already.
             lines = _decoded(place.path, io.BytesIO(block), decode, False, Problems())
             yield [step for *_, step in lines]
 
@@ -165,12 +161,17 @@ class _Place(NamedTuple):
     end: int
 
 
-def _check_files(directory: Path, strict: bool, problems: Problems) -> None:
-    """Raises FileNotFoundError if there are no shards, and notes those that are missing."""
+def _found(
+    directory: str | os.PathLike, strict: bool, problems: Problems | None, step_type: type
+) -> Iterator[tuple[_Place, list[Any]]]:
+    """What `read_episodes` yields, and where it stands."""
+    problems = Problems() if problems is None else problems
+    directory = Path(directory)
     if not shards.files(directory, shards.STEPS):
         raise FileNotFoundError(f"{directory}: {_NO_SHARDS}")
     for path in shards.missing(directory, shards.STEPS):
         problems.add(Problem(path, 0, "missing", "missing, though later shards are there"), strict)
+    yield from _scan(directory, None, strict, problems, step_type)
 
 
 def _scan(

@@ -49,9 +49,9 @@ def test_what_is_kept_is_known_again(tmp_path):
     replies = {"a": Reply("left", "I go left"), "b": Reply(None, "I thi", truncated=True)}
     first[0].actor.learn(replies.items())
     first[1].actor.learn([("a", Reply("right"))])
-    assert not known_replies.are_kept(tmp_path)
+    assert known_replies.kept_in(tmp_path) == []
     known_replies.keep(first, tmp_path)
-    assert known_replies.are_kept(tmp_path)
+    assert known_replies.kept_in(tmp_path) == [tmp_path]
     second = [model(HELP), model()]
     assert known_replies.recall(second, tmp_path) == 3
     for one, other in zip(first, reversed(second), strict=True):
